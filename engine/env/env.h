@@ -1,13 +1,14 @@
 /* env.h - the one seam between kap and the outside: files, clock, entropy, threads, memory.
  *
- * Nothing else in engine/ or server/ may call the system for these (tests/tidy.py refuses it), so a test can replace the
- * whole world: env_uring.c is the real one, env_failing.c fails the n-th operation of another, env_losing.c keeps a disk
- * in memory that forgets everything not synced, and steps workers from a seed.
+ * Nothing else in engine/ or server/ may call the system for these (tests/tidy.py refuses it), so a test can replace
+ * the whole world: env_uring.c is the real one, env_failing.c fails the n-th operation of another, env_losing.c keeps a
+ * disk in memory that forgets everything not synced, and steps workers from a seed.
  *
  * Files    submit and complete. An operation is a struct kap_io owned by its caller until done() is called; done() runs
  *          on the thread that polls the queue, never inside kap_queue_submit. Names are paths; their directory is what
  *          SYNC_DIR makes durable. A name of at most KAP_PATH_BYTES_MAX bytes.
- * Threads  a queue belongs to one thread at a time. The clock, entropy and memory: any thread.
+ * Threads  a queue belongs to the thread that first submits to it or polls it; to change threads, make another. The
+ *          clock, entropy and memory: any thread.
  * Steps    no module blocks and no module owns a thread: work is a step function that a worker drives. A step takes at
  *          most about 2 ms or 1 MiB of I/O.
  * Errors   KAP_IO with errno's meaning folded in: KAP_NO_SPACE, KAP_NO_FILE, KAP_EXISTS, KAP_LOCKED, KAP_NOT_PERMITTED.
@@ -31,29 +32,29 @@ struct kap_worker;
 
 enum kap_io_op {
     KAP_IO_OPEN = 1, /* name, flags -> file_out */
-    KAP_IO_CLOSE,    /* file; the handle is gone whatever the status */
-    KAP_IO_READ,     /* file, data, len, offset -> transferred; less than len only at the end of the file */
-    KAP_IO_WRITE,    /* file, data, len, offset, flags & KAP_WRITE_DSYNC; all of it or an error */
-    KAP_IO_SYNC,     /* file: data and size durable, not its name */
+    KAP_IO_CLOSE, /* file; the handle is gone whatever the status */
+    KAP_IO_READ, /* file, data, len, offset -> transferred; less than len only at the end of the file */
+    KAP_IO_WRITE, /* file, data, len, offset, flags & KAP_WRITE_DSYNC; all of it or an error */
+    KAP_IO_SYNC, /* file: data and size durable, not its name */
     KAP_IO_TRUNCATE, /* file, len = new size */
-    KAP_IO_SIZE,     /* file -> size_out */
+    KAP_IO_SIZE, /* file -> size_out */
     KAP_IO_SYNC_DIR, /* name: the directory's entries (create, rename, link, unlink) durable */
-    KAP_IO_RENAME,   /* name -> name_to, replacing */
-    KAP_IO_LINK,     /* hard link name_to to name; KAP_EXISTS */
-    KAP_IO_UNLINK,   /* name; KAP_NO_FILE */
-    KAP_IO_MKDIR,    /* name; KAP_EXISTS */
-    KAP_IO_RMDIR,    /* name; must be empty */
+    KAP_IO_RENAME, /* name -> name_to, replacing */
+    KAP_IO_LINK, /* hard link name_to to name; KAP_EXISTS */
+    KAP_IO_UNLINK, /* name; KAP_NO_FILE */
+    KAP_IO_MKDIR, /* name; KAP_EXISTS */
+    KAP_IO_RMDIR, /* name; must be empty */
 };
 
 enum {
     KAP_OPEN_READ = 1,
-    KAP_OPEN_WRITE = 2,     /* implies read */
-    KAP_OPEN_CREATE = 4,    /* make it if absent */
+    KAP_OPEN_WRITE = 2, /* implies read */
+    KAP_OPEN_CREATE = 4, /* make it if absent */
     KAP_OPEN_EXCLUSIVE = 8, /* with CREATE: KAP_EXISTS when it is there */
-    KAP_OPEN_DIRECT = 16,   /* bypass the page cache; transfers aligned to KAP_DIRECT_ALIGN. Falls back silently where
-                             * the file system has none */
-    KAP_OPEN_LOCK = 32,     /* hold an exclusive lock while open; KAP_LOCKED when another process holds it */
-    KAP_WRITE_DSYNC = 64,   /* durable when done, with the size */
+    /* Bypass the page cache; transfers aligned to KAP_DIRECT_ALIGN. Falls back silently where there is no such thing. */
+    KAP_OPEN_DIRECT = 16,
+    KAP_OPEN_LOCK = 32, /* hold an exclusive lock while open; KAP_LOCKED when another process holds it */
+    KAP_WRITE_DSYNC = 64, /* durable when done, with the size */
 };
 
 struct kap_io {
@@ -80,15 +81,16 @@ struct kap_io {
 };
 
 enum kap_step {
-    KAP_STEP_AGAIN,   /* more to do now */
+    KAP_STEP_AGAIN, /* more to do now */
     KAP_STEP_WAIT_IO, /* call again after a completion */
-    KAP_STEP_IDLE,    /* call again after kap_worker_wake, or when the time given by kap_worker_sleep passed */
-    KAP_STEP_DONE,    /* never call again */
+    KAP_STEP_IDLE, /* call again after kap_worker_wake, or when the time given by kap_worker_sleep passed */
+    KAP_STEP_DONE, /* never call again */
 };
 typedef enum kap_step (*kap_step_fn)(void *context, struct kap_queue *queue);
 
 struct kap_env_ops {
-    kap_status (*queue_create)(struct kap_env *env, uint32_t depth, struct kap_queue **queue_out, struct kap_error *error);
+    kap_status (*queue_create)(struct kap_env *env, uint32_t depth, struct kap_queue **queue_out,
+                               struct kap_error *error);
     void (*queue_destroy)(struct kap_queue *queue);
     void (*submit)(struct kap_queue *queue, struct kap_io *io);
     int (*poll)(struct kap_queue *queue, int64_t wait_ns);
@@ -105,7 +107,7 @@ struct kap_env_ops {
     void (*worker_stop)(struct kap_worker *worker);
 };
 
-/* Every implementation's struct starts with this one, and every queue, file and worker with a pointer to its ops. */
+/* Every implementation's struct starts with this one; queues and workers start with a pointer to it. */
 struct kap_env {
     const struct kap_env_ops *ops;
     struct kap_memory memory; /* what the store allocates from */
@@ -123,7 +125,7 @@ static inline KAP_CHECKED kap_status kap_queue_create(struct kap_env *env, uint3
 {
     return env->ops->queue_create(env, depth, queue_out, error);
 }
-/* Nothing may be in flight. */
+/* Nothing may be in flight. On the thread that used it, or after that one has ended. */
 static inline void kap_queue_destroy(struct kap_queue *queue)
 {
     if (queue)
@@ -134,7 +136,8 @@ static inline void kap_queue_submit(struct kap_queue *queue, struct kap_io *io)
     queue->env->ops->submit(queue, io);
 }
 /* Calls done() of what has completed; waits for at least one for wait_ns (0: do not wait, -1: for ever) when nothing
- * has. Returns how many were called; 0 at once when nothing is in flight and wait_ns is -1. */
+ * has. Returns how many were called; 0 at once when nothing is in flight and wait_ns is -1. 0 also when somebody woke
+ * the queue (env_uring.h) or a signal came. */
 static inline int kap_queue_poll(struct kap_queue *queue, int64_t wait_ns)
 {
     return queue->env->ops->poll(queue, wait_ns);
@@ -164,7 +167,8 @@ static inline void kap_env_random(struct kap_env *env, void *data, size_t len)
 {
     env->ops->random(env, data, len);
 }
-/* A worker drives step on a thread (or from the simulator's executor) with a queue of its own. */
+/* A worker drives step on a thread (or from the simulator's executor) with a queue of its own. worker_out is set before
+ * the first step runs; NULL on failure. A step may be called more often than it asked for. */
 static inline KAP_CHECKED kap_status kap_worker_start(struct kap_env *env, const char *name, kap_step_fn step,
                                                       void *context, struct kap_worker **worker_out)
 {
@@ -191,6 +195,6 @@ static inline void kap_worker_stop(struct kap_worker *worker)
 /* Submits and polls until done: only start-up recovery, tools and tests may wait. Returns io->status. */
 KAP_CHECKED kap_status kap_io_wait(struct kap_queue *queue, struct kap_io *io);
 
-/* The real one: io_uring for files, threads for workers. KAP_NOT_PERMITTED with the remedy when io_uring is forbidden.*/
+/* The real one: io_uring for files, threads for workers. KAP_NOT_PERMITTED with the remedy when it is forbidden. */
 KAP_CHECKED kap_status kap_env_uring_create(struct kap_env **env_out, struct kap_error *error);
 void kap_env_uring_destroy(struct kap_env *env);
