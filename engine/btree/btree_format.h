@@ -1,6 +1,6 @@
 /* btree_format.h - the stored form of leaves, inner nodes and the trailer that ends every block.
  *
- * A block is a payload, LZ4-compressed or not, and a trailer; its length, both together, stands in the pointer to it. */
+ * A block is a payload, LZ4-compressed or not, and a trailer; the length of both stands in the pointer to it. */
 #pragma once
 
 #include <stddef.h>

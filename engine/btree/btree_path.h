@@ -7,6 +7,7 @@
 struct kap_btree {
     struct kap_block_ref root; /* an inner node, or a leaf when height is 1 */
     const uint8_t *nodes; /* resident bytes that hold all inner nodes */
+    uint64_t leaves_end; /* leaves lie below this offset of the file */
     uint64_t nodes_offset; /* of them in the file */
     uint8_t height; /* leaves included */
 };
@@ -15,7 +16,7 @@ struct kap_btree_path {
     const struct kap_btree *tree;
     struct {
         uint32_t node, slot; /* position of the payload in nodes; child taken */
-    } at[KAP_BTREE_HEIGHT_MAX]; /* [level - 1] */
+    } at[KAP_BTREE_HEIGHT_MAX]; /* by level; 0, the leaves, is not used */
 };
 
 struct kap_btree_check {
@@ -24,7 +25,7 @@ struct kap_btree_check {
 };
 
 /* Walks every inner node: trailers, both checksums, structure, levels, that children follow one another and lie within
- * the file. nodes_bytes: length of tree->nodes; leaves lie before nodes_offset. */
+ * their bounds. nodes_bytes: length of tree->nodes. */
 bool kap_btree_check(const struct kap_btree *tree, size_t nodes_bytes, struct kap_btree_check *check_out);
 
 /* To the leaf where (key, seq) is or would be. */
