@@ -28,6 +28,7 @@ struct kap_block_cache_stats {
 
 enum { KAP_READ_CONTEXT_PINS = 16, KAP_READ_CONTEXT_WAITS_MAX = 1024 };
 
+/* Not to be moved while in use. */
 struct kap_read_context {
     struct kap_block_source source; /* hand out &c.source */
     struct kap_block_cache *cache;

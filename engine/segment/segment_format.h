@@ -25,7 +25,7 @@ enum {
  * the product of the hash and KAP_FILTER_MIX gives six bit numbers of 9 bits, from the top.
  *  offset size field       meaning
  *       0    8 checksum    XXH3-64 of the rest of header and lines, seed KAP_SEED_FILTER
- *       8    8 items       distinct ones
+ *       8    8 items       added
  *      16    4 line_count  0 when there are no items
  *      20    1 kind        KAP_FILTER_BLOOM
  *      21    1 probes      KAP_FILTER_PROBES

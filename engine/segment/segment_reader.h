@@ -8,6 +8,7 @@
 #include "engine/base/memory.h"
 #include "engine/base/status.h"
 #include "engine/btree/block_ref.h"
+#include "engine/schema/cursor.h"
 #include "engine/segment/segment_meta.h"
 
 struct kap_segment;
@@ -44,3 +45,6 @@ bool kap_segment_may_contain_prefix(const struct kap_segment *segment, struct ka
 /* The leaf where (key, seq) is or would be, for prefetching; false when every entry is before it. */
 bool kap_segment_leaf_of(const struct kap_segment *segment, struct kap_bytes key, uint64_t seq,
                          struct kap_block_ref *ref_out);
+
+/* What meta.content_hash sums up: of key, seq, type and value. */
+uint64_t kap_segment_entry_hash(const struct kap_entry *entry);
