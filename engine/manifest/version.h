@@ -38,42 +38,55 @@ struct kap_version_table {
     uint64_t seq_max;           /* set by seal */
 };
 
-struct kap_version {
+struct kap_tableset {
     _Atomic uint32_t refs;
-    struct kap_versions *owner;
     struct kap_version_table *active;
     struct kap_version_table *sealed[KAP_SEALED_MAX]; /* newest first */
     uint32_t n_sealed;
+};
+
+struct kap_fileset {
+    _Atomic uint32_t refs;
     uint32_t n_files[KAP_LEVELS];
     struct kap_version_file **files[KAP_LEVELS]; /* level 0: newest first; below: by key, disjoint */
     struct kap_version_file *storage[];
 };
 
+/* A pinned pair. Tables change with the sequencer, files with the holder of the edit lock; both swap under one short
+ * lock, so neither can undo the other. */
+struct kap_version {
+    struct kap_tableset *tables;
+    struct kap_fileset *files;
+};
+
 struct kap_versions {
     struct kap_spin lock; /* guards current and the graveyard */
     struct kap_memory *memory;
-    struct kap_version *current;
+    struct kap_version current;
     struct kap_list graveyard;
-    _Atomic uint32_t pinned; /* versions alive */
+    _Atomic uint32_t pinned; /* pins held */
 };
 
 KAP_CHECKED kap_status kap_versions_init(struct kap_versions *versions, struct kap_memory *memory);
 /* All pins are gone. Leaves files that still have handles in the graveyard. */
 void kap_versions_deinit(struct kap_versions *versions);
 
-struct kap_version *kap_version_pin(struct kap_versions *versions); /* the current one */
-void kap_version_unpin(struct kap_version *version);               /* NULL is allowed */
+struct kap_version kap_version_pin(struct kap_versions *versions); /* the current one */
+void kap_version_unpin(struct kap_versions *versions, struct kap_version version);
 
-/* A new version from the current one, not yet installed, with room for n_add files. The caller changes its arrays with
- * the functions below and installs it, or unpins it to give up. KAP_NO_MEMORY. */
-KAP_CHECKED kap_status kap_version_derive(struct kap_versions *versions, uint32_t n_add, struct kap_version **version_out);
-void kap_version_add_file(struct kap_version *version, struct kap_version_file *file);
-void kap_version_remove_file(struct kap_version *version, const struct kap_version_file *file);
-void kap_version_remove_table(struct kap_version *version, const struct kap_version_table *table);
-/* Makes version current; the tables of the then current one are taken over when keep_tables (a file change must not undo
- * a seal that happened meanwhile), the files when keep_files. */
-void kap_versions_install(struct kap_versions *versions, struct kap_version *version, bool keep_tables, bool keep_files,
-                          const struct kap_version_table *flushed);
+/* The active table becomes the newest sealed one, table the active one (its reference is taken over). KAP_OVERLOADED:
+ * KAP_SEALED_MAX are sealed. KAP_NO_MEMORY. Sequencer only. */
+KAP_CHECKED kap_status kap_versions_seal(struct kap_versions *versions, struct kap_version_table *table);
+
+/* A copy of the current files to change, with room for n_add more; edit lock only. Install it or release it. */
+KAP_CHECKED kap_status kap_fileset_derive(struct kap_versions *versions, uint32_t n_add, struct kap_fileset **files_out);
+void kap_fileset_add(struct kap_fileset *files, struct kap_version_file *file);
+void kap_fileset_remove(struct kap_versions *versions, struct kap_fileset *files, const struct kap_version_file *file);
+void kap_fileset_release(struct kap_versions *versions, struct kap_fileset *files);
+/* files become current, and flushed (NULL: none) leaves the sealed tables, in one step for every reader. Takes over the
+ * reference to files. KAP_NO_MEMORY: nothing changed and files is still the caller's. */
+KAP_CHECKED kap_status kap_versions_install(struct kap_versions *versions, struct kap_fileset *files,
+                                            const struct kap_version_table *flushed);
 
 KAP_CHECKED kap_status kap_version_table_create(struct kap_versions *versions, struct kap_version_table **table_out);
 void kap_version_table_release(struct kap_versions *versions, struct kap_version_table *table);

@@ -13,7 +13,7 @@
 #include "engine/segment/segment_cursor.h"
 
 struct kap_view {
-    struct kap_version *version; /* pinned by whoever made the view */
+    struct kap_version version;  /* pinned by whoever made the view */
     uint64_t seq;                /* sees commits up to here */
     struct kap_block_source *blocks;
     const struct kap_memtable *own; /* changes not yet committed, or NULL */

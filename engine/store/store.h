@@ -50,7 +50,7 @@ uint64_t kap_store_durable_seq(const struct kap_store *store); /* newest that re
 /* context was given kap_read_context_init by kap_store_context_init. */
 void kap_store_context_init(struct kap_store *store, struct kap_read_context *context);
 void kap_store_view_begin(struct kap_store *store, struct kap_view *view, struct kap_read_context *context);
-void kap_store_view_end(struct kap_view *view); /* unpins the version; the context is released by its owner */
+void kap_store_view_end(struct kap_store *store, struct kap_view *view); /* unpins the version; the context is released by its owner */
 
 /* At most one transaction at a time. */
 KAP_CHECKED kap_status kap_store_txn_begin(struct kap_store *store, struct kap_txn *txn, struct kap_arena *arena,
@@ -59,7 +59,7 @@ KAP_CHECKED kap_status kap_store_txn_begin(struct kap_store *store, struct kap_t
  * head is given. KAP_OVERLOADED: no room until a frame has been written, nothing happened: run it again later.
  * KAP_NO_SPACE, KAP_READ_ONLY, KAP_NO_MEMORY, KAP_IO: nothing happened. Ends the transaction whatever it returns. */
 KAP_CHECKED kap_status kap_store_txn_commit(struct kap_store *store, struct kap_txn *txn, uint64_t *seq_out);
-void kap_store_txn_abort(struct kap_txn *txn);
+void kap_store_txn_abort(struct kap_store *store, struct kap_txn *txn);
 
 /* Starts what can be started: log frames, block reads. Call once per round of the loop, after the requests. */
 void kap_store_pump(struct kap_store *store);
