@@ -51,7 +51,7 @@ enum {
     KAP_OPEN_WRITE = 2, /* implies read */
     KAP_OPEN_CREATE = 4, /* make it if absent */
     KAP_OPEN_EXCLUSIVE = 8, /* with CREATE: KAP_EXISTS when it is there */
-    /* Bypass the page cache; transfers aligned to KAP_DIRECT_ALIGN. Falls back silently where there is no such thing. */
+    /* Bypass the page cache; transfers aligned to KAP_DIRECT_ALIGN. Falls back silently where it does not exist. */
     KAP_OPEN_DIRECT = 16,
     KAP_OPEN_LOCK = 32, /* hold an exclusive lock while open; KAP_LOCKED when another process holds it */
     KAP_WRITE_DSYNC = 64, /* durable when done, with the size */
