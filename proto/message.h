@@ -22,20 +22,20 @@ enum kap_field_type {
     KAP_FIELD_FIXED64,
     KAP_FIELD_SFIXED64,
     KAP_FIELD_DOUBLE,
-    KAP_FIELD_ENUM,    /* int32_t in the struct */
-    KAP_FIELD_STRING,  /* struct kap_bytes, UTF-8 */
-    KAP_FIELD_BYTES,   /* struct kap_bytes */
-    KAP_FIELD_ID,      /* struct kap_id; bytes(16) on the wire */
+    KAP_FIELD_ENUM, /* int32_t in the struct */
+    KAP_FIELD_STRING, /* struct kap_bytes, UTF-8 */
+    KAP_FIELD_BYTES, /* struct kap_bytes */
+    KAP_FIELD_ID, /* struct kap_id; bytes(16) on the wire */
     KAP_FIELD_MESSAGE, /* pointer, or contiguous array */
 };
 
 enum kap_field_flag {
     KAP_FIELD_REQUIRED = 1 << 0, /* in a request always, in a row when it is created */
-    KAP_FIELD_HASH = 1 << 1,     /* bytes(32), hex in JSON */
-    KAP_FIELD_TIME = 1 << 2,     /* microseconds since 1970, RFC 3339 in JSON */
-    KAP_FIELD_JSON = 1 << 3,     /* text of one JSON object */
-    KAP_FIELD_OUTPUT = 1 << 4,   /* the server sets it, clients do not */
-    KAP_FIELD_SECRET = 1 << 5,   /* never in a log line */
+    KAP_FIELD_HASH = 1 << 1, /* bytes(32), hex in JSON */
+    KAP_FIELD_TIME = 1 << 2, /* microseconds since 1970, RFC 3339 in JSON */
+    KAP_FIELD_JSON = 1 << 3, /* text of one JSON object */
+    KAP_FIELD_OUTPUT = 1 << 4, /* the server sets it, clients do not */
+    KAP_FIELD_SECRET = 1 << 5, /* never in a log line */
     KAP_FIELD_HAS_MIN = 1 << 6,
     KAP_FIELD_HAS_MAX = 1 << 7,
     KAP_FIELD_HAS_DEFAULT = 1 << 8,
@@ -50,10 +50,10 @@ enum kap_format {
 };
 
 enum kap_embed { /* bytes that are a message: which one, a sibling field says */
-    KAP_EMBED_NONE,
-    KAP_EMBED_KIND,
-    KAP_EMBED_OP_REQUEST,
-    KAP_EMBED_OP_REPLY,
+                 KAP_EMBED_NONE,
+                 KAP_EMBED_KIND,
+                 KAP_EMBED_OP_REQUEST,
+                 KAP_EMBED_OP_REPLY,
 };
 
 /* Limits and meaning of a field; the cold half. */
@@ -67,10 +67,10 @@ struct kap_field_rules {
     int64_t min, max;
     int64_t default_number;
     const char *default_text; /* of a reference: the `value` of the ref_item that stands when none is given */
-    uint8_t ref_kind;         /* kind the id points to; 0 = no reference, or ref_kind_field says */
+    uint8_t ref_kind; /* kind the id points to; 0 = no reference, or ref_kind_field says */
     uint16_t ref_kind_field;
-    uint8_t ref_list;  /* enum kap_ref_kind: the list a ref_item must come from; 0 = any */
-    uint8_t n_kinds;   /* of a kind: only these */
+    uint8_t ref_list; /* enum kap_ref_kind: the list a ref_item must come from; 0 = any */
+    uint8_t n_kinds; /* of a kind: only these */
     uint8_t kinds[8];
 };
 
@@ -79,7 +79,7 @@ struct kap_enum {
     const struct kap_enum_value {
         int32_t number;
         const char *name; /* short: "draft" */
-    } *values;            /* ascending, without zero */
+    } * values; /* ascending, without zero */
     uint16_t n_values;
 };
 
@@ -90,8 +90,8 @@ struct kap_field {
     uint8_t type; /* enum kap_field_type */
     bool repeated;
     uint16_t item_size; /* of one value in the struct */
-    uint32_t has_at;    /* offset of has_x, or of n_x; of a singular message not used */
-    uint32_t value_at;  /* offset of the value, or of the pointer */
+    uint32_t has_at; /* offset of has_x, or of n_x; of a singular message not used */
+    uint32_t value_at; /* offset of the value, or of the pointer */
     const struct kap_msg *msg;
     const struct kap_enum *enumeration;
     const struct kap_field_rules *rules;
@@ -101,14 +101,14 @@ struct kap_field {
 struct kap_msg {
     const char *name; /* "session" */
     const char *full_name; /* "kap.Session" */
-    uint32_t size;         /* of the struct */
-    uint32_t unknown_at;   /* offset of `struct kap_bytes unknown`, or 0: rows and records have one */
+    uint32_t size; /* of the struct */
+    uint32_t unknown_at; /* offset of `struct kap_bytes unknown`, or 0: rows and records have one */
     uint16_t n_fields;
     uint16_t max_number;
-    uint8_t kind;       /* of a row; 0 otherwise */
-    bool needs_count;   /* has repeated or message fields */
+    uint8_t kind; /* of a row; 0 otherwise */
+    bool needs_count; /* has repeated or message fields */
     const struct kap_field *fields; /* ascending numbers */
-    const uint8_t *slots;           /* [number] -> 1 + index into fields, 0 = no such field */
+    const uint8_t *slots; /* [number] -> 1 + index into fields, 0 = no such field */
 };
 
 enum { KAP_MESSAGE_FIELDS_MAX = 64, KAP_MESSAGE_DEPTH_MAX = 16 };

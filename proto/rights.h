@@ -8,13 +8,13 @@
 #include <stdint.h>
 
 enum kap_who {
-    KAP_WHO_ANYONE = 1,   /* every principal */
-    KAP_WHO_OWNER,        /* who_field is the principal's user */
-    KAP_WHO_SELF,         /* the row's id is the principal's user */
-    KAP_WHO_CLUB_MEMBER,  /* the principal is a member of the club in who_field (0: of this club) */
+    KAP_WHO_ANYONE = 1, /* every principal */
+    KAP_WHO_OWNER, /* who_field is the principal's user */
+    KAP_WHO_SELF, /* the row's id is the principal's user */
+    KAP_WHO_CLUB_MEMBER, /* the principal is a member of the club in who_field (0: of this club) */
     KAP_WHO_CLUB_MANAGER, /* the same, as its coach or manager */
-    KAP_WHO_ROOT,         /* as the root of the row allows */
-    KAP_WHO_REFERRER,     /* as any row that refers to it allows */
+    KAP_WHO_ROOT, /* as the root of the row allows */
+    KAP_WHO_REFERRER, /* as any row that refers to it allows */
     KAP_WHO_EXPERT,
     KAP_WHO_CURATOR,
     KAP_WHO_ADMIN,
@@ -33,7 +33,7 @@ enum kap_test {
 struct kap_rule {
     uint8_t who;
     uint8_t test;
-    uint16_t who_field;  /* number of the id field that who asks about; 0: the row itself */
+    uint16_t who_field; /* number of the id field that who asks about; 0: the row itself */
     uint16_t test_field;
     uint8_t n_values;
     uint8_t values[8];
