@@ -76,6 +76,24 @@ static uint8_t *grow(struct kap_arena *arena, size_t bytes)
     return block->data;
 }
 
+bool kap_arena_reserve(struct kap_arena *arena, size_t bytes)
+{
+    if ((size_t)(arena->end - arena->at) >= bytes)
+        return true;
+    size_t want = bytes + 16 > arena->block_bytes ? bytes + 16 : arena->block_bytes;
+    if (arena->cap_bytes && arena->used_bytes + want > arena->cap_bytes)
+        return false;
+    struct kap_arena_block *block = kap_memory_alloc_aligned(arena->memory, 16, sizeof *block + want);
+    if (!block)
+        return false;
+    *block = (struct kap_arena_block){.next = arena->blocks, .bytes = want};
+    arena->used_bytes += want;
+    arena->blocks = block;
+    arena->at = block->data;
+    arena->end = block->data + want;
+    return true;
+}
+
 void *kap_arena_push(struct kap_arena *arena, size_t bytes)
 {
     size_t pad = (size_t)(-(uintptr_t)arena->at & 15);

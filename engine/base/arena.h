@@ -27,6 +27,8 @@ void kap_arena_deinit(struct kap_arena *arena);
 void kap_arena_reset(struct kap_arena *arena);
 /* Zeroed, aligned for any type. */
 void *kap_arena_push(struct kap_arena *arena, size_t bytes) __attribute__((warn_unused_result));
+/* After true, pushes of together at most bytes (16 each for alignment included) cannot fail. */
+bool kap_arena_reserve(struct kap_arena *arena, size_t bytes);
 /* Unaligned, not zeroed: for byte strings. */
 uint8_t *kap_arena_push_bytes(struct kap_arena *arena, size_t bytes) __attribute__((warn_unused_result));
 /* A copy; .data is NULL when there is no memory (and for an empty range a valid pointer is still given). */

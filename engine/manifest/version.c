@@ -38,6 +38,9 @@ kap_status kap_version_file_create(struct kap_versions *versions, uint8_t level,
     made->meta = *kap_segment_meta(segment);
     made->file = file;
     kap_list_init(&made->grave);
+    kap_spin_lock(&versions->lock);
+    kap_list_push_back(&versions->all, &made->all);
+    kap_spin_unlock(&versions->lock);
     *file_out = made;
     return KAP_OK;
 }
@@ -49,6 +52,23 @@ void kap_version_file_release(struct kap_versions *versions, struct kap_version_
     kap_spin_lock(&versions->lock);
     kap_list_push_back(&versions->graveyard, &file->grave);
     kap_spin_unlock(&versions->lock);
+}
+
+struct kap_version_file *kap_versions_find(struct kap_versions *versions, uint64_t file_id)
+{
+    struct kap_version_file *found = NULL;
+    kap_spin_lock(&versions->lock);
+    for (struct kap_list *node = versions->all.next; node != &versions->all && !found; node = node->next) {
+        struct kap_version_file *file = KAP_OWNER(node, struct kap_version_file, all);
+        uint32_t refs = atomic_load(&file->refs);
+        if (file->meta.file_id != file_id)
+            continue;
+        while (refs > 0 && !found) /* at 0 it is on its way to the grave */
+            if (atomic_compare_exchange_weak(&file->refs, &refs, refs + 1))
+                found = file;
+    }
+    kap_spin_unlock(&versions->lock);
+    return found;
 }
 
 struct kap_version_file *kap_versions_exhume(struct kap_versions *versions)
@@ -65,6 +85,9 @@ struct kap_version_file *kap_versions_exhume(struct kap_versions *versions)
 
 void kap_version_file_destroy(struct kap_versions *versions, struct kap_version_file *file)
 {
+    kap_spin_lock(&versions->lock);
+    kap_list_remove(&file->all);
+    kap_spin_unlock(&versions->lock);
     kap_segment_close(file->segment);
     kap_memory_free(versions->memory, file);
 }
@@ -114,6 +137,7 @@ kap_status kap_versions_init(struct kap_versions *versions, struct kap_memory *m
 {
     *versions = (struct kap_versions){.memory = memory};
     kap_list_init(&versions->graveyard);
+    kap_list_init(&versions->all);
     versions->current.files = fileset_alloc(versions, 1);
     versions->current.tables = tableset_alloc(versions);
     kap_status status = KAP_NO_MEMORY;

@@ -29,6 +29,7 @@ struct kap_version_file {
     struct kap_segment *segment;
     struct kap_file *file;
     struct kap_list grave;
+    struct kap_list all;         /* every file with a handle, for kap_versions_find */
 };
 
 struct kap_version_table {
@@ -63,7 +64,7 @@ struct kap_versions {
     struct kap_spin lock; /* guards current and the graveyard */
     struct kap_memory *memory;
     struct kap_version current;
-    struct kap_list graveyard;
+    struct kap_list graveyard, all;
     _Atomic uint32_t pinned; /* pins held */
 };
 
@@ -94,6 +95,8 @@ void kap_version_table_release(struct kap_versions *versions, struct kap_version
 KAP_CHECKED kap_status kap_version_file_create(struct kap_versions *versions, uint8_t level, struct kap_segment *segment,
                                                struct kap_file *file, struct kap_version_file **file_out);
 void kap_version_file_release(struct kap_versions *versions, struct kap_version_file *file);
+/* The file of this id that some version still names, with a reference for the caller; or NULL. */
+struct kap_version_file *kap_versions_find(struct kap_versions *versions, uint64_t file_id);
 /* The next buried file, to be closed (and unlinked when obsolete) and freed by kap_version_file_destroy; or NULL. */
 struct kap_version_file *kap_versions_exhume(struct kap_versions *versions);
 void kap_version_file_destroy(struct kap_versions *versions, struct kap_version_file *file);

@@ -110,13 +110,25 @@ static void path_find(const struct kap_memtable *memtable, struct kap_bytes key,
     }
 }
 
+static void blocks_grow(struct kap_memtable *memtable)
+{
+    if (memtable->arena.used_bytes >= 4 * ARENA_BLOCK_SMALL_BYTES)
+        memtable->arena.block_bytes = ARENA_BLOCK_BYTES;
+}
+
+kap_status kap_memtable_reserve(struct kap_memtable *memtable, uint64_t entries, size_t bytes)
+{
+    size_t node = sizeof(struct node) + HEIGHT_MAX * sizeof(struct node *) + 16;
+    blocks_grow(memtable);
+    return kap_arena_reserve(&memtable->arena, entries * node + bytes) ? KAP_OK : KAP_NO_MEMORY;
+}
+
 kap_status kap_memtable_add(struct kap_memtable *memtable, const struct kap_entry *entry)
 {
     struct node *path[HEIGHT_MAX];
     int height = height_draw(memtable);
     size_t bytes = sizeof(struct node) + (size_t)height * sizeof(struct node *) + entry->key.len + entry->value.len;
-    if (memtable->arena.used_bytes >= 4 * ARENA_BLOCK_SMALL_BYTES)
-        memtable->arena.block_bytes = ARENA_BLOCK_BYTES;
+    blocks_grow(memtable);
     struct node *node = kap_arena_push(&memtable->arena, bytes);
     if (!node)
         return KAP_NO_MEMORY;

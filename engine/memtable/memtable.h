@@ -19,6 +19,8 @@ KAP_CHECKED kap_status kap_memtable_create(struct kap_memory *memory, struct kap
 void kap_memtable_destroy(struct kap_memtable *memtable);
 /* Copies key and value. (key, seq) must not be in it yet. */
 KAP_CHECKED kap_status kap_memtable_add(struct kap_memtable *memtable, const struct kap_entry *entry);
+/* After KAP_OK, adding entries whose keys and values together have at most these bytes cannot fail. */
+KAP_CHECKED kap_status kap_memtable_reserve(struct kap_memtable *memtable, uint64_t entries, size_t bytes);
 /* Arena bytes taken so far, and versions held. */
 size_t kap_memtable_bytes(const struct kap_memtable *memtable);
 uint64_t kap_memtable_count(const struct kap_memtable *memtable);

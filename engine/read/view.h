@@ -7,6 +7,7 @@
  * Threads  one at a time. */
 #pragma once
 
+#include "engine/base/arena.h"
 #include "engine/manifest/version.h"
 #include "engine/schema/key.h"
 #include "engine/segment/block_source.h"

@@ -35,7 +35,7 @@ void kap_plain_test_add(struct kap_plain_test *test);
     do {                                                                                         \
         if (!(condition)) {                                                                      \
             fprintf(stderr, "%s:%d: check failed: %s", __FILE__, __LINE__, text);                \
-            fprintf(stderr, "" __VA_ARGS__);                                                     \
+            fprintf(stderr, " " __VA_ARGS__);                                                    \
             fputc('\n', stderr);                                                                 \
             exit(1);                                                                             \
         }                                                                                        \
