@@ -54,6 +54,8 @@ def check_fields(message):
         for sibling, name in ((r.at_least, 'at_least'), (r.embed.field, 'embed'), (r.ref.kind_field, 'kind_field')):
             if sibling and sibling not in message.by_number:
                 raise GenError(f'{where}: {name} names field {sibling}, which does not exist')
+        if r.embed.field > field.number:
+            raise GenError(f'{where}: the field that names an embedded message comes before it')
         check_reference(message, field)
 
 

@@ -33,7 +33,10 @@ class Enum:
         for value in proto.value:
             if not value.name.startswith(self.prefix):
                 raise GenError(f'enum {proto.name}: value {value.name} must begin with {self.prefix}')
-            self.values.append((value.number, value.name, value.name[len(self.prefix):].lower()))
+            short = value.name[len(self.prefix):].lower()
+            if proto.name == 'Op':  # as people call it: session.save
+                short = short.replace('_', '.', 1)
+            self.values.append((value.number, value.name, short))
         self.proto = proto
 
     def short(self, number):
@@ -162,7 +165,7 @@ class Schema:
         return self.enum_of['Kind'].short(kind)
 
     def op_name(self, op):
-        return self.enum_of['Op'].short(op).replace('_', '.', 1)
+        return self.enum_of['Op'].short(op)
 
     def indexes(self):
         """[(index id, [(message, Index option)])] ascending."""
