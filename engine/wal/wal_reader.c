@@ -6,6 +6,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/checksum.h"
 #include "engine/env/file_name.h"
+#include "engine/schema/tree.h"
 #include "engine/wal/wal_format.h"
 
 struct log_file {
