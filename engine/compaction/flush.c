@@ -7,6 +7,7 @@
 #include "engine/compaction/background.h"
 #include "engine/compaction/snapshot.h"
 #include "engine/env/file_name.h"
+#include "engine/schema/key.h"
 
 #include <stdio.h>
 

@@ -155,11 +155,13 @@ static void load_done(struct kap_io *io)
     struct store_load *load = io->context;
     struct kap_store *store = load->store;
     kap_status status = io->status;
-    if (status == KAP_OK && io->transferred < load->ref.stored_bytes)
+    size_t skip = (size_t)(load->ref.offset - io->offset);
+    if (status == KAP_OK && io->transferred < skip + load->ref.stored_bytes)
         status = KAP_CORRUPT; /* the file is shorter than its manifest says */
     struct kap_error error = {0};
     if (status == KAP_OK) /* a fault goes to the waiting requests, which answer with it */
-        status = kap_block_cache_insert(store->cache, &load->ref, kap_bytes(load->data, load->ref.stored_bytes), &error);
+        status = kap_block_cache_insert(store->cache, &load->ref, kap_bytes(load->data + skip, load->ref.stored_bytes),
+                                        &error);
     else
         kap_block_cache_fail(store->cache, &load->ref, status);
     kap_version_file_release(&store->versions, load->file);

@@ -1,0 +1,72 @@
+#include "tests/lib/test.h"
+
+#include "tests/lib/store_fixture.h"
+
+static struct fixture fixture;
+
+static void work(struct fixture *f, int commits)
+{
+    for (int i = 0; i < commits; i++)
+        cr_assert_eq(fixture_commit(f), KAP_OK);
+}
+
+Test(store, keeps_what_was_committed_over_clean_stops)
+{
+    struct kap_env *env = kap_losing_create(7, NULL);
+    fixture_init(&fixture, env, 7);
+    for (int round = 0; round < 4; round++) {
+        cr_assert_eq(fixture_open(&fixture), KAP_OK, "%s", fixture.error.text);
+        fixture_check(&fixture, "opened");
+        work(&fixture, 150);
+        fixture_check(&fixture, "written");
+        cr_assert_eq(fixture_flush(&fixture), KAP_OK);
+        fixture_check(&fixture, "flushed");
+        cr_assert_eq(fixture_compact(&fixture), KAP_OK);
+        fixture_check(&fixture, "compacted");
+        fixture_close(&fixture);
+        cr_assert_eq(kap_losing_open_files(env), 0u);
+    }
+    cr_assert_eq(kap_memory_used(&env->memory), 0u);
+    kap_losing_destroy(env);
+}
+
+Test(store, a_snapshot_opens_as_a_store_of_its_own)
+{
+    struct kap_env *env = kap_losing_create(9, NULL);
+    fixture_init(&fixture, env, 9);
+    cr_assert_eq(fixture_open(&fixture), KAP_OK, "%s", fixture.error.text);
+    work(&fixture, 200);
+    cr_assert_eq(fixture_snapshot(&fixture, "one"), KAP_OK);
+    cr_assert_eq(fixture_snapshot(&fixture, "one"), KAP_ALREADY_EXISTS);
+    cr_assert_eq(fixture_snapshot(&fixture, "../x"), KAP_INVALID);
+    static struct fixture at_snapshot;
+    at_snapshot = fixture;
+    work(&fixture, 200);
+    cr_assert_eq(fixture_compact(&fixture), KAP_OK);
+    fixture_check(&fixture, "the original");
+    fixture_close(&fixture);
+    at_snapshot.store = NULL;
+    at_snapshot.options.directory = "/data/snapshots/one";
+    at_snapshot.options.create = false;
+    cr_assert_eq(fixture_open(&at_snapshot), KAP_OK, "%s", at_snapshot.error.text);
+    uint32_t commits = at_snapshot.n_commits;
+    fixture_check(&at_snapshot, "the snapshot");
+    cr_assert_eq(at_snapshot.n_commits, commits);
+    fixture_close(&at_snapshot);
+    kap_losing_destroy(env);
+}
+
+Test(store, a_directory_in_use_and_one_that_is_not_there_are_refused)
+{
+    struct kap_env *env = kap_losing_create(3, NULL);
+    static struct fixture second;
+    fixture_init(&fixture, env, 3);
+    fixture_init(&second, env, 3);
+    second.options.create = false;
+    cr_assert_eq(fixture_open(&second), KAP_NO_FILE);
+    cr_assert_eq(fixture_open(&fixture), KAP_OK);
+    cr_assert_eq(fixture_open(&second), KAP_LOCKED);
+    cr_assert_not_null(strstr(second.error.text, "in use"));
+    fixture_close(&fixture);
+    kap_losing_destroy(env);
+}
