@@ -17,12 +17,56 @@ void kap_background_fail(struct kap_background *background, kap_status status, c
         background->notify(background->notify_context);
 }
 
+static void wake(struct kap_background *background, struct kap_worker *const *worker)
+{
+    kap_spin_lock(&background->wake_lock);
+    if (*worker)
+        kap_worker_wake(*worker);
+    kap_spin_unlock(&background->wake_lock);
+}
+
+void kap_background_wake_flusher(struct kap_background *background)
+{
+    wake(background, &background->flusher);
+}
+
+void kap_background_wake_compactor(struct kap_background *background)
+{
+    wake(background, &background->compactor);
+}
+
+/* A worker that is being stopped is no longer in its slot and needs no alarm. */
+static void sleep_in(struct kap_background *background, struct kap_worker *const *worker, int64_t ns)
+{
+    kap_spin_lock(&background->wake_lock);
+    if (*worker)
+        kap_worker_sleep(*worker, ns);
+    kap_spin_unlock(&background->wake_lock);
+}
+
+void kap_background_sleep_flusher(struct kap_background *background, int64_t ns)
+{
+    sleep_in(background, &background->flusher, ns);
+}
+
+void kap_background_sleep_compactor(struct kap_background *background, int64_t ns)
+{
+    sleep_in(background, &background->compactor, ns);
+}
+
 void kap_background_wake(struct kap_background *background)
 {
-    if (background->flusher)
-        kap_worker_wake(background->flusher);
-    if (background->compactor)
-        kap_worker_wake(background->compactor);
+    kap_background_wake_flusher(background);
+    kap_background_wake_compactor(background);
+}
+
+static void worker_end(struct kap_background *background, struct kap_worker **slot)
+{
+    kap_spin_lock(&background->wake_lock);
+    struct kap_worker *worker = *slot;
+    *slot = NULL;
+    kap_spin_unlock(&background->wake_lock);
+    kap_worker_stop(worker);
 }
 
 kap_status kap_background_start(struct kap_background *background, struct kap_error *error)
@@ -61,9 +105,8 @@ void kap_background_stop(struct kap_background *background, struct kap_queue *qu
 {
     atomic_store(&background->stopping, true);
     kap_background_wake(background);
-    kap_worker_stop(background->flusher);
-    kap_worker_stop(background->compactor);
-    background->flusher = background->compactor = NULL;
+    worker_end(background, &background->compactor);
+    worker_end(background, &background->flusher);
     kap_flush_destroy(background);
     kap_compaction_destroy(background);
     struct kap_version_file *file;

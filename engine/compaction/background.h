@@ -19,6 +19,7 @@ struct kap_background {
     struct kap_wal_slots *slots;
     uint64_t wal_file_bytes, file_bytes, level1_bytes;
     uint32_t l0_files;
+    struct kap_spin wake_lock;                   /* the workers wake each other while one of them may be gone */
     struct kap_worker *flusher, *compactor;
     _Atomic uint64_t next_file_id;
     _Atomic uint64_t durable_seq, durable_frame; /* the reactor's news */
@@ -42,6 +43,11 @@ KAP_CHECKED kap_status kap_background_start(struct kap_background *background, s
 /* Asks both workers to finish what they are at and waits for them; then closes files in the graveyard. */
 void kap_background_stop(struct kap_background *background, struct kap_queue *queue);
 void kap_background_wake(struct kap_background *background);
+void kap_background_wake_flusher(struct kap_background *background);
+void kap_background_wake_compactor(struct kap_background *background);
+/* From inside the worker's own step. */
+void kap_background_sleep_flusher(struct kap_background *background, int64_t ns);
+void kap_background_sleep_compactor(struct kap_background *background, int64_t ns);
 
 /* Fatal: stops the store. Logs once. */
 void kap_background_fail(struct kap_background *background, kap_status status, const char *what);

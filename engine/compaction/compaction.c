@@ -205,7 +205,7 @@ static void job_end(struct kap_background *background)
     kap_version_unpin(background->versions, compaction->version);
     compaction->version = (struct kap_version){0};
     compaction->state = COMPACT_IDLE;
-    kap_worker_wake(background->flusher); /* it buries what was replaced */
+    kap_background_wake_flusher(background); /* it buries what was replaced */
     if (background->notify)
         background->notify(background->notify_context);
 }
@@ -267,7 +267,7 @@ static enum kap_step job_begin(struct kap_background *background)
         if (everything_done && background->notify)
             background->notify(background->notify_context);
         if (!may)
-            kap_worker_sleep(background->compactor, 100 * 1000000ll);
+            kap_background_sleep_compactor(background, 100 * 1000000ll);
         return KAP_STEP_IDLE;
     }
     compaction->round[compaction->pick.level]++;
@@ -475,7 +475,7 @@ static enum kap_step edit_begin(struct kap_background *background, struct kap_qu
         return KAP_STEP_AGAIN;
     }
     if (!kap_manifest_log_try_lock(background->manifest)) {
-        kap_worker_sleep(background->compactor, 1000000);
+        kap_background_sleep_compactor(background, 1000000);
         return KAP_STEP_IDLE;
     }
     kap_status status = edit_submit(background, queue);

@@ -102,7 +102,7 @@ static enum kap_step flush_begin(struct kap_background *background, struct kap_q
         bool waiting = flush->table != NULL;
         flush_end(background);
         if (waiting && durable)
-            kap_worker_sleep(background->flusher, 50 * 1000000ll);
+            kap_background_sleep_flusher(background, 50 * 1000000ll);
         return KAP_STEP_IDLE;
     }
     flush->entry_there = flush->finished = false;
@@ -149,7 +149,7 @@ static enum kap_step flush_edit(struct kap_background *background, struct kap_qu
         return KAP_STEP_AGAIN;
     }
     if (!kap_manifest_log_try_lock(background->manifest)) {
-        kap_worker_sleep(background->flusher, 1000000);
+        kap_background_sleep_flusher(background, 1000000);
         return KAP_STEP_IDLE;
     }
     kap_status status = kap_fileset_derive(background->versions, 1, &flush->files);
@@ -210,8 +210,7 @@ static enum kap_step flush_install(struct kap_background *background)
     atomic_fetch_add(&background->flush_bytes, bytes);
     atomic_store(&background->full, KAP_OK);
     flush_end(background);
-    if (background->compactor)
-        kap_worker_wake(background->compactor);
+    kap_background_wake_compactor(background);
     if (background->notify)
         background->notify(background->notify_context);
     return KAP_STEP_AGAIN;
@@ -268,7 +267,7 @@ static bool mark_step(struct kap_background *background, struct kap_queue *queue
     if (atomic_load(&background->failed) != KAP_OK || wanted <= background->manifest->superblock.durable_frame)
         return false;
     if (!kap_manifest_log_try_lock(background->manifest)) {
-        kap_worker_sleep(background->flusher, 1000000);
+        kap_background_sleep_flusher(background, 1000000);
         return false;
     }
     kap_manifest_log_mark(background->manifest, queue, wanted);
@@ -293,7 +292,7 @@ static bool spare_step(struct kap_background *background, struct kap_queue *queu
         kap_log(KAP_LOG_WARN, "wal", "msg=\"no spare log file can be made; trying again\" status=%s",
                 kap_status_name(status));
     flush->retry_at_ns = kap_env_mono_ns(background->env) + 200 * 1000000ll;
-    kap_worker_sleep(background->flusher, 200 * 1000000ll);
+    kap_background_sleep_flusher(background, 200 * 1000000ll);
     return false;
 }
 
@@ -314,13 +313,14 @@ enum kap_step kap_flusher_step(void *context, struct kap_queue *queue)
     case FLUSH_IDLE:
         break;
     }
-    if (flush->marking || flush->buried || flush->spare.active)
-        quiet = true; /* one thing at a time */
-    if (!quiet && flush_begin(background, queue) == KAP_STEP_AGAIN)
+    bool busy = flush->marking || flush->buried || flush->spare.active; /* one thing at a time */
+    if (!quiet && !busy && flush_begin(background, queue) == KAP_STEP_AGAIN)
         return KAP_STEP_AGAIN;
     if (spare_step(background, queue))
         return KAP_STEP_WAIT_IO;
     if (mark_step(background, queue) || burial_step(background, queue))
         return KAP_STEP_WAIT_IO;
+    if (busy) /* it has just ended: a memtable may have been waiting for that */
+        return KAP_STEP_AGAIN;
     return kap_snapshot_step(background, queue);
 }

@@ -234,7 +234,7 @@ static enum kap_step job_begin(struct kap_background *background)
     if (!job->remove && atomic_load(&background->flushed_seq) < job->flushed_wanted)
         return KAP_STEP_IDLE; /* the flush that ends wakes nobody, but this same worker runs on */
     if (!kap_manifest_log_try_lock(background->manifest)) {
-        kap_worker_sleep(background->flusher, 1000000);
+        kap_background_sleep_flusher(background, 1000000);
         return KAP_STEP_IDLE;
     }
     kap_status status = work_begin(background);

@@ -33,8 +33,8 @@ static void durable_moved(void *context)
     atomic_store(&store->background.durable_frame, kap_wal_durable_frame(store->wal));
     if (poison != KAP_OK)
         kap_background_fail(&store->background, poison, "writing the log");
-    if (store->versions.current.tables->n_sealed && store->background.flusher)
-        kap_worker_wake(store->background.flusher);
+    if (store->versions.current.tables->n_sealed)
+        kap_background_wake_flusher(&store->background);
     if (store->on_durable)
         store->on_durable(store->on_durable_context);
 }
@@ -240,8 +240,7 @@ kap_status store_seal(struct kap_store *store)
         kap_version_table_release(&store->versions, table);
         return status;
     }
-    if (store->background.flusher)
-        kap_worker_wake(store->background.flusher);
+    kap_background_wake_flusher(&store->background);
     return KAP_OK;
 }
 

@@ -204,7 +204,7 @@ static void rotation_notice(struct kap_store *store)
         return;
     store->wal_file_seen = file_no;
     atomic_store(&store->background.mark_wanted, kap_wal_durable_frame(store->wal));
-    kap_worker_wake(store->background.flusher); /* also to make the next spare */
+    kap_background_wake_flusher(&store->background); /* also to make the next spare */
 }
 
 void kap_store_pump(struct kap_store *store)
@@ -213,7 +213,7 @@ void kap_store_pump(struct kap_store *store)
     kap_status status = kap_wal_submit(store->wal, store->queue);
     if (status == KAP_PENDING) {
         store->delay = "log slot";
-        kap_worker_wake(store->background.flusher);
+        kap_background_wake_flusher(&store->background);
     }
     rotation_notice(store);
     while (store->loads < STORE_LOADS_MAX && kap_block_cache_missing(store->cache, &ref))

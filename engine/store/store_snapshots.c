@@ -163,7 +163,7 @@ kap_status kap_store_snapshot_create(struct kap_store *store, const char *name,
     store->snapshot_done = done;
     store->snapshot_context = context;
     atomic_store(&store->snapshot.state, KAP_SNAPSHOT_WANTED);
-    kap_worker_wake(store->background.flusher);
+    kap_background_wake_flusher(&store->background);
     return KAP_OK;
 }
 
@@ -178,7 +178,7 @@ kap_status kap_store_snapshot_delete(struct kap_store *store, const char *name,
     store->snapshot_done = done;
     store->snapshot_context = context;
     atomic_store(&store->snapshot.state, KAP_SNAPSHOT_WANTED);
-    kap_worker_wake(store->background.flusher);
+    kap_background_wake_flusher(&store->background);
     return KAP_OK;
 }
 

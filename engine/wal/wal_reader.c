@@ -244,6 +244,16 @@ static bool chain_continues(const struct walk *walk, uint32_t next)
            file->previous == walk->previous;
 }
 
+/* Is there a frame of this very use of the slot, but not a whole one? Frames of an earlier use are no tail. */
+static bool tail_torn(const struct walk *walk, const struct log_file *file, size_t at, size_t len)
+{
+    struct wal_frame header;
+    if (len - at < sizeof header)
+        return false;
+    memcpy(&header, walk->bytes + at, sizeof header);
+    return kap_le64_get(header.magic) == KAP_WAL_MAGIC && kap_le64_get(header.incarnation) == file->incarnation;
+}
+
 /* Files in the order of their use. A file may also begin a frame that a restart wrote again after cutting the same one
  * from an earlier file, so a successor is looked for among all later files. */
 static kap_status chain_walk(struct walk *walk)
@@ -268,7 +278,7 @@ static kap_status chain_walk(struct walk *walk)
         status = promise_look(walk, &walk->files[i], at, len);
         if (status != KAP_OK)
             return status;
-        walk->read->cut |= at < len && kap_le64_load(walk->bytes + at) != 0;
+        walk->read->cut |= tail_torn(walk, &walk->files[i], at, len);
         uint32_t next = i + 1;
         while (next < walk->count && !chain_continues(walk, next))
             next++;
