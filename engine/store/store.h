@@ -12,6 +12,7 @@
  *          acknowledged, the daemon exits with 70. */
 #pragma once
 
+#include "engine/blob/blob_store.h"
 #include "engine/segment/block_cache.h"
 #include "engine/txn/txn.h"
 
@@ -42,6 +43,7 @@ struct kap_queue *kap_store_queue(struct kap_store *store);
 const struct kap_schema *kap_store_schema(const struct kap_store *store);
 const char *kap_store_directory(const struct kap_store *store);
 struct kap_id kap_store_id(const struct kap_store *store);
+struct kap_blob_store *kap_store_blobs(struct kap_store *store);
 kap_status kap_store_failed(const struct kap_store *store);
 
 uint64_t kap_store_head_seq(const struct kap_store *store);    /* newest commit, durable or not */

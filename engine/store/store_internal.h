@@ -1,6 +1,7 @@
 /* store_internal.h - what the files of store/ share. */
 #pragma once
 
+#include "engine/blob/blob_store.h"
 #include "engine/compaction/background.h"
 #include "engine/compaction/snapshot.h"
 #include "engine/store/store.h"
@@ -29,6 +30,7 @@ struct kap_store {
     struct kap_wal_slots slots;
     struct kap_wal_writer *wal;
     struct kap_block_cache *cache;
+    struct kap_blob_store *blobs;
     struct kap_background background;
     struct kap_snapshot_job snapshot;
     bool background_started;

@@ -345,6 +345,7 @@ static kap_status log_replay(struct kap_store *store, struct kap_error *error)
 
 static kap_status books_write(struct kap_store *store, bool fresh, struct kap_error *error)
 {
+    /* Its name is there before the manifest's directory sync, which so covers both names. */
     kap_status status = superblock_open(store, error);
     if (status == KAP_OK)
         status = kap_manifest_log_rewrite(&store->manifest, store->queue, fresh);
@@ -353,10 +354,6 @@ static kap_status books_write(struct kap_store *store, bool fresh, struct kap_er
     while (kap_manifest_log_running(&store->manifest))
         kap_queue_poll(store->queue, -1);
     status = kap_manifest_log_result(&store->manifest);
-    if (status == KAP_OK && fresh) { /* the superblock's own name */
-        struct kap_io sync = {.op = KAP_IO_SYNC_DIR, .name = store->directory, .sync_point = "superblock_dir"};
-        status = io_run(store, &sync);
-    }
     if (status != KAP_OK)
         kap_error_set(error, status, "cannot write manifest and superblock in %s: %s", store->directory,
                       kap_status_sentence(status));

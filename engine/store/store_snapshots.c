@@ -147,6 +147,7 @@ static kap_status job_prepare(struct kap_store *store, const char *name, bool re
         return KAP_QUOTA;
     snprintf(store->snapshot.name, sizeof store->snapshot.name, "%s", name);
     store->snapshot.remove = remove;
+    store->snapshot.packs = kap_blob_store_packs(store->blobs);
     return kap_store_failed(store);
 }
 

@@ -2,6 +2,8 @@
 
 #include "tests/lib/test.h"
 
+#include "engine/base/assert.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -205,6 +207,8 @@ kap_status fixture_snapshot(struct fixture *fixture, const char *name)
     kap_status status = kap_store_snapshot_create(fixture->store, name, snapshot_done, NULL);
     if (status == KAP_OK)
         status = fixture_wait(fixture, snapshot_over);
+    if (status == KAP_OK && snapshot_status == KAP_OK)
+        fixture->snapshot_commits = fixture->n_commits;
     return status == KAP_OK ? (kap_status)snapshot_status : status;
 }
 
@@ -280,6 +284,8 @@ static void scan_compare(struct fixture *fixture, const struct expected *found)
         kap_status status = kap_scan_init(&scan, &view, &arena, kap_bytes(lo, 1), kap_bytes(hi, 1));
         while (status == KAP_OK && (status = kap_scan_next(&scan)) == KAP_OK) {
             uint32_t value;
+            if (kap_tree_of(scan.entry.key) == KAP_TREE_META)
+                continue;
             memcpy(&value, scan.entry.value.data, 4);
             bool known = false;
             for (int i = 0; i < FIXTURE_KEYS; i++)
@@ -327,4 +333,112 @@ void fixture_check(struct fixture *fixture, const char *where)
         return;
     }
     cr_assert_fail("%s: the store equals no state at or after the last acknowledged commit", where);
+}
+
+static int blob_status;
+static uint8_t blob_refs[1024];
+static size_t blob_refs_len;
+
+static void blob_finished(void *context, kap_status status, const uint8_t sha256[32], struct kap_bytes refs)
+{
+    (void)context, (void)sha256;
+    blob_status = (int)status;
+    cr_assert_leq(refs.len, sizeof blob_refs);
+    blob_refs_len = refs.len;
+    if (refs.len)
+        memcpy(blob_refs, refs.data, refs.len);
+}
+
+static void blob_read_done(void *context, kap_status status)
+{
+    (void)context;
+    blob_status = (int)status;
+}
+
+static bool blob_over(struct fixture *fixture)
+{
+    (void)fixture;
+    return blob_status >= 0;
+}
+
+static void blob_bytes(uint8_t *data)
+{
+    value_of(4711, FIXTURE_BLOB_BYTES, data);
+}
+
+static kap_status blob_key_commit(struct fixture *fixture)
+{
+    struct kap_arena arena;
+    struct kap_read_context context;
+    struct kap_txn txn;
+    struct kap_key key;
+    uint64_t seq;
+    kap_key_init(&key, KAP_TREE_META);
+    kap_arena_init(&arena, &fixture->env->memory, 4096, 0);
+    kap_store_context_init(fixture->store, &context);
+    kap_status status = kap_store_txn_begin(fixture->store, &txn, &arena, &context);
+    if (status == KAP_OK) {
+        status = kap_txn_put(&txn, kap_key_bytes(&key), kap_bytes(blob_refs, blob_refs_len));
+        if (status == KAP_OK)
+            status = kap_store_txn_commit(fixture->store, &txn, &seq);
+        else
+            kap_store_txn_abort(fixture->store, &txn);
+    }
+    kap_read_context_release(&context);
+    kap_arena_deinit(&arena);
+    return status == KAP_OK ? fixture_wait(fixture, head_durable) : status;
+}
+
+kap_status fixture_blob(struct fixture *fixture)
+{
+    static uint8_t data[FIXTURE_BLOB_BYTES];
+    struct kap_blob_upload *upload;
+    blob_bytes(data);
+    blob_status = -1;
+    kap_status status = kap_blob_upload_begin(kap_store_blobs(fixture->store), sizeof data, &upload);
+    if (status != KAP_OK)
+        return status;
+    for (size_t at = 0; at < sizeof data && status == KAP_OK; at += 50000)
+        status = kap_blob_upload_write(upload, kap_bytes(data + at, KAP_MIN((size_t)50000, sizeof data - at)));
+    if (status == KAP_OK)
+        status = kap_blob_upload_finish(upload, blob_finished, NULL);
+    if (status == KAP_OK)
+        status = fixture_wait(fixture, blob_over);
+    if (status == KAP_OK)
+        status = (kap_status)blob_status;
+    kap_blob_upload_end(upload);
+    if (status == KAP_OK)
+        status = blob_key_commit(fixture);
+    fixture->blob_acked |= status == KAP_OK;
+    return status;
+}
+
+void fixture_blob_check(struct fixture *fixture, const char *where)
+{
+    static uint8_t data[FIXTURE_BLOB_BYTES], want[FIXTURE_BLOB_BYTES];
+    struct kap_read_context context;
+    struct kap_view view;
+    struct kap_key key;
+    struct kap_bytes refs;
+    kap_status status;
+    kap_key_init(&key, KAP_TREE_META);
+    kap_store_context_init(fixture->store, &context);
+    kap_store_view_begin(fixture->store, &view, &context);
+    while ((status = kap_view_get(&view, kap_key_bytes(&key), &refs)) == KAP_PENDING)
+        cr_assert_eq(blocks_load(fixture, &context), KAP_OK);
+    cr_assert(status == KAP_OK || (status == KAP_NOT_FOUND && !fixture->blob_acked), "%s: an acknowledged blob is gone",
+              where);
+    if (status == KAP_OK) {
+        size_t len;
+        blob_status = -1;
+        cr_assert_eq(kap_blob_read(kap_store_blobs(fixture->store), refs, sizeof data, 0, sizeof data, data, &len,
+                                   blob_read_done, NULL),
+                     KAP_OK);
+        cr_assert_eq(fixture_wait(fixture, blob_over), KAP_OK);
+        blob_bytes(want);
+        cr_assert_eq(blob_status, KAP_OK, "%s: blob: %s", where, kap_status_name((kap_status)blob_status));
+        cr_assert(len == sizeof data && memcmp(data, want, len) == 0, "%s: the blob's bytes differ", where);
+    }
+    kap_store_view_end(fixture->store, &view);
+    kap_read_context_release(&context);
 }

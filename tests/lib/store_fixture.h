@@ -31,6 +31,8 @@ struct fixture {
     struct fixture_commit commits[FIXTURE_COMMITS_MAX];
     uint32_t n_commits;
     uint64_t acked_seq; /* durable, as the store told us */
+    uint32_t snapshot_commits; /* how many there were when a snapshot was acknowledged; 0: none was */
+    bool blob_acked;
     uint32_t random;
 };
 
@@ -50,3 +52,8 @@ KAP_CHECKED kap_status fixture_snapshot(struct fixture *fixture, const char *nam
 /* Reads every key by get and by scan and compares with the oracle at the store's durable state: aborts with a message when
  * acknowledged data is missing or half a commit shows. Commits that did not survive are forgotten. */
 void fixture_check(struct fixture *fixture, const char *where);
+/* Uploads FIXTURE_BLOB_BYTES, then commits a key that holds the references. */
+enum { FIXTURE_BLOB_BYTES = 150000 };
+KAP_CHECKED kap_status fixture_blob(struct fixture *fixture);
+/* If the key is there the blob is whole; if it was acknowledged it is there. */
+void fixture_blob_check(struct fixture *fixture, const char *where);

@@ -273,7 +273,7 @@ static int replace_thrice(struct ops *ops)
         ok = ok && ops_file(ops, KAP_IO_SYNC, file) == KAP_OK;
         kap_status closed = ops_file(ops, KAP_IO_CLOSE, file);
         ok = ok && closed == KAP_OK && ops_name(ops, KAP_IO_RENAME, "dir/new", "dir/now") == KAP_OK;
-        struct kap_io io = {.op = KAP_IO_SYNC_DIR, .name = "dir", .sync_point = KAP_SYNC_POINT(superblock_dir)};
+        struct kap_io io = {.op = KAP_IO_SYNC_DIR, .name = "dir", .sync_point = KAP_SYNC_POINT(manifest_new_dir)};
         if (!ok || kap_io_wait(ops->queue, &io) != KAP_OK)
             return round - 1;
     }
@@ -305,7 +305,7 @@ Test(env_losing, a_crash_at_every_operation_keeps_what_was_acknowledged)
     cr_assert_eq(replace_thrice(&whole), 3);
     uint64_t count = kap_losing_io_count(whole.env) - before;
     cr_assert_eq(count, 18u);
-    cr_assert_eq(kap_losing_sync_count(whole.env, "superblock_dir"), 3u);
+    cr_assert_eq(kap_losing_sync_count(whole.env, "manifest_new_dir"), 3u);
     machine_down(&whole);
     for (uint64_t n = 1; n <= count; n++)
         for (uint64_t seed = 0; seed < 12; seed++) {
@@ -326,7 +326,7 @@ Test(env_losing, a_crash_at_every_operation_keeps_what_was_acknowledged)
 Test(env_losing, a_removed_sync_loses_what_it_protected_in_its_build_only)
 {
     struct ops ops = machine_with_dir(7);
-    bool removed = kap_losing_lose_sync(ops.env, KAP_SYNC_POINT(superblock_dir));
+    bool removed = kap_losing_lose_sync(ops.env, KAP_SYNC_POINT(manifest_new_dir));
     cr_assert_eq(replace_thrice(&ops), 3);
     kap_losing_restart(ops.env, KAP_LOSING_ALL_LOST);
     cr_assert_eq(round_on_disk(&ops), removed ? 0 : 3);
