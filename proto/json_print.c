@@ -69,6 +69,10 @@ static void double_print(struct printer *printer, double value)
         kap_buffer_printf(printer->out, isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
         return;
     }
+    if (value == 0 && signbit(value)) {
+        kap_buffer_printf(printer->out, "-0.0"); /* "-0" would be read as an integer, without its sign */
+        return;
+    }
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value)

@@ -102,7 +102,7 @@ struct kap_msg {
     const char *name; /* "session" */
     const char *full_name; /* "kap.Session" */
     uint32_t size; /* of the struct */
-    uint32_t unknown_at; /* offset of `struct kap_bytes unknown`, or 0: rows and records have one */
+    uint32_t unknown_at; /* offset of `struct kap_bytes unknown`, or 0: rows, records and their parts have one */
     uint16_t n_fields;
     uint16_t max_number;
     uint8_t kind; /* of a row; 0 otherwise */

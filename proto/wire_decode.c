@@ -312,8 +312,17 @@ static kap_status list_add(const struct decoder *decoder, const struct kap_field
     return value_store(decoder, field, item, &here, depth, list + (*n - 1) * field->item_size);
 }
 
+static bool is_whole(struct kap_bytes piece)
+{
+    const uint8_t *at = piece.data, *end = at + piece.len;
+    struct item item;
+    while (at && at < end)
+        at = item_read(at, end, &item);
+    return at != NULL;
+}
+
 /* A singular sub-message that comes in pieces: protobuf merges them, and the encoding of a merge is the pieces one
- * after the other. */
+ * after the other. Each must be a message for itself: two broken ones can make a whole. */
 static kap_status pieces_join(const struct decoder *decoder, const struct kap_msg *msg, struct kap_bytes bytes,
                               const struct kap_field *field, struct kap_bytes *joined_out)
 {
@@ -329,6 +338,8 @@ static kap_status pieces_join(const struct decoder *decoder, const struct kap_ms
         KAP_ASSERT(at); /* the first pass has read it */
         if (field_of(msg, &item, &packed) != field)
             continue;
+        if (!is_whole(item.bytes))
+            return decoder->malformed;
         if (item.bytes.len > 0)
             memcpy(joined + len, item.bytes.data, item.bytes.len);
         len += item.bytes.len;

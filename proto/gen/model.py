@@ -97,9 +97,8 @@ class Message:
         self.fields.sort(key=lambda f: f.number)
         self.by_number = {f.number: f for f in self.fields}
 
-    @property
-    def stored(self):
-        return self.record or self.entity is not None
+        # Fields that this schema does not know survive in rows, in records and in what they hold; Sys has a fixed size.
+        self.stored = self.record or self.entity is not None
 
 
 class Method:
@@ -137,6 +136,8 @@ class Schema:
                     field.message = self.message_of[field.type_name]
                 elif field.proto.type == FD.TYPE_ENUM:
                     field.enum = self.enum_of[field.type_name]
+        for message in [m for m in self.messages if m.stored]:
+            self._mark_stored(message)
         for file in self.files:
             for service in file.service:
                 for method in service.method:
@@ -147,6 +148,12 @@ class Schema:
                         self.message_of[method.output_type.split('.')[-1]], request))
         self.entities = sorted((m for m in self.messages if m.entity), key=lambda m: m.entity.kind)
         self.entity_of_kind = {m.entity.kind: m for m in self.entities}
+
+    def _mark_stored(self, message):
+        for field in message.fields:
+            if field.message and field.message.name != 'Sys' and not field.message.stored:
+                field.message.stored = True
+                self._mark_stored(field.message)
 
     def _comments_of(self, file):
         for location in file.source_code_info.location:

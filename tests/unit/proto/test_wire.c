@@ -196,6 +196,18 @@ Test(wire, later_values_win_and_pieces_of_a_message_merge)
     end();
 }
 
+Test(wire, two_broken_pieces_do_not_make_a_whole)
+{
+    begin();
+    /* snapshot twice: an unfinished tag, then bytes that would finish it; found by the oracle test */
+    static const uint8_t bytes[] = {0x12, 3, 0x92, 0xf3, 0x8a, 0x12, 2, 0x12, 0};
+    struct kap_snapshot_create_reply reply;
+    cr_assert_eq(kap_wire_decode(&kap_snapshot_create_reply_msg, kap_bytes(bytes, sizeof bytes), &arena,
+                                 KAP_WIRE_STORED, &reply, NULL),
+                 KAP_CORRUPT);
+    end();
+}
+
 Test(wire, lists_are_cut_at_their_limit_and_ids_must_have_16_bytes)
 {
     begin();
