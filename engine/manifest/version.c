@@ -203,6 +203,16 @@ kap_status kap_versions_seal(struct kap_versions *versions, struct kap_version_t
     return full ? KAP_OVERLOADED : KAP_OK;
 }
 
+uint32_t kap_versions_sealed(struct kap_versions *versions, uint64_t *seq_max_out)
+{
+    kap_spin_lock(&versions->lock);
+    const struct kap_tableset *tables = versions->current.tables;
+    uint32_t n = tables->n_sealed;
+    *seq_max_out = n ? tables->sealed[0]->seq_max : 0;
+    kap_spin_unlock(&versions->lock);
+    return n;
+}
+
 kap_status kap_fileset_derive(struct kap_versions *versions, uint32_t n_add, struct kap_fileset **files_out)
 {
     const struct kap_fileset *from = versions->current.files; /* the edit lock keeps it current */

@@ -33,7 +33,8 @@ static void durable_moved(void *context)
     atomic_store(&store->background.durable_frame, kap_wal_durable_frame(store->wal));
     if (poison != KAP_OK)
         kap_background_fail(&store->background, poison, "writing the log");
-    if (store->versions.current.tables->n_sealed)
+    uint64_t sealed_seq;
+    if (kap_versions_sealed(&store->versions, &sealed_seq) > 0)
         kap_background_wake_flusher(&store->background);
     if (store->on_durable)
         store->on_durable(store->on_durable_context);
@@ -108,6 +109,8 @@ static kap_status parts_make(struct kap_store *store)
     if (status == KAP_OK)
         status = kap_versions_init(&store->versions, memory);
     if (status == KAP_OK)
+        store->active = store->versions.current.tables->active;
+    if (status == KAP_OK)
         status = kap_block_cache_create(memory, store->options.block_cache_bytes, &store->cache);
     return status;
 }
@@ -147,8 +150,7 @@ kap_status kap_store_open(struct kap_env *env, struct kap_queue *queue, const st
         store->background_started = true;
         status = kap_background_start(&store->background, error);
     }
-    if (status == KAP_OK && kap_memtable_bytes(store->versions.current.tables->active->memtable) >=
-                                store->options.memtable_bytes)
+    if (status == KAP_OK && kap_memtable_bytes(store->active->memtable) >= store->options.memtable_bytes)
         status = store_seal(store);
     if (status != KAP_OK) {
         kap_error_set(error, status, "cannot open the store in %s: %s", store->directory, kap_status_sentence(status));
@@ -236,7 +238,7 @@ void kap_store_on_durable(struct kap_store *store, void (*callback)(void *contex
 
 kap_status store_seal(struct kap_store *store)
 {
-    struct kap_version_table *active = store->versions.current.tables->active, *table;
+    struct kap_version_table *active = store->active, *table;
     if (kap_memtable_count(active->memtable) == 0)
         return KAP_OK;
     kap_status status = kap_version_table_create(&store->versions, &table);
@@ -249,19 +251,16 @@ kap_status store_seal(struct kap_store *store)
         kap_version_table_release(&store->versions, table);
         return status;
     }
+    store->active = table;
     kap_background_wake_flusher(&store->background);
     return KAP_OK;
 }
 
 kap_status kap_store_flush(struct kap_store *store, uint64_t *seq_out)
 {
-    *seq_out = store->head_seq;
-    const struct kap_memtable *active = store->versions.current.tables->active->memtable;
-    if (kap_memtable_count(active) > 0)
-        *seq_out = kap_memtable_seq_max(active);
-    else if (store->versions.current.tables->n_sealed > 0)
-        *seq_out = store->versions.current.tables->sealed[0]->seq_max;
-    else
+    if (kap_memtable_count(store->active->memtable) > 0)
+        *seq_out = kap_memtable_seq_max(store->active->memtable);
+    else if (kap_versions_sealed(&store->versions, seq_out) == 0)
         *seq_out = atomic_load(&store->background.flushed_seq);
     return store_seal(store);
 }

@@ -80,7 +80,7 @@ static void write_apply(void *context, const struct kap_entry *entry)
 {
     struct kap_store *store = context;
     kap_wal_operation(store->wal, entry);
-    kap_status status = kap_memtable_add(store->versions.current.tables->active->memtable, entry);
+    kap_status status = kap_memtable_add(store->active->memtable, entry);
     KAP_ASSERT(status == KAP_OK); /* reserved */
 }
 
@@ -99,8 +99,7 @@ static bool disk_full(struct kap_store *store)
 
 static kap_status room_make(struct kap_store *store)
 {
-    const struct kap_tableset *tables = store->versions.current.tables;
-    if (kap_memtable_bytes(tables->active->memtable) < store->options.memtable_bytes)
+    if (kap_memtable_bytes(store->active->memtable) < store->options.memtable_bytes)
         return KAP_OK;
     kap_status status = store_seal(store);
     if (status == KAP_OVERLOADED && atomic_load(&store->background.full) != KAP_OK)
@@ -123,7 +122,7 @@ static kap_status commit(struct kap_store *store, struct kap_txn *txn)
     if (status != KAP_OK)
         return status;
     writes_walk(txn, write_count, &sum);
-    status = kap_memtable_reserve(store->versions.current.tables->active->memtable, sum.operations, sum.bytes);
+    status = kap_memtable_reserve(store->active->memtable, sum.operations, sum.bytes);
     if (status == KAP_OK)
         status = kap_wal_begin(store->wal, txn->commit_seq, txn->now_us, sum.operations, sum.bytes);
     if (status == KAP_OVERLOADED)

@@ -26,6 +26,7 @@ struct kap_store {
     char directory[KAP_PATH_BYTES_MAX / 4];
     struct kap_file *lock;
     struct kap_versions versions;
+    struct kap_version_table *active; /* the table commits go to; only the sequencer changes it */
     struct kap_manifest_log manifest;
     struct kap_wal_slots slots;
     struct kap_wal_writer *wal;

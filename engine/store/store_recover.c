@@ -312,7 +312,7 @@ static kap_status replay_operation(void *context, const struct kap_entry *entry,
 {
     struct kap_store *store = context;
     (void)wall_us;
-    return kap_memtable_add(store->versions.current.tables->active->memtable, entry);
+    return kap_memtable_add(store->active->memtable, entry);
 }
 
 static kap_status log_replay(struct kap_store *store, struct kap_error *error)
