@@ -95,10 +95,14 @@ void kap_service_drop(struct kap_service *service, struct kap_call *call);
 /* The earliest deadline of a waiting call as mono_ns; INT64_MAX: none. */
 int64_t kap_service_next_deadline(const struct kap_service *service);
 
-/* For a handler whose work goes on after it returns (a snapshot): it calls defer and returns KAP_PENDING; later finish is
- * called with the outcome, and reply is a struct of the op's reply message, encoded before finish returns. */
-void kap_service_defer(struct kap_run *run);
-void kap_service_finish(struct kap_call *call, kap_status status, const void *reply, const char *message);
+/* For a handler whose work goes on after it returns (a snapshot): it takes a deferral, starts the work and returns
+ * KAP_PENDING; whoever ends the work calls finish, once, whether or not the client is still there. reply is a struct of the
+ * op's reply message. NULL: too many are under way (answer KAP_OVERLOADED). Reads only. */
+struct kap_deferral;
+struct kap_deferral *kap_service_defer(struct kap_run *run);
+void kap_service_finish(struct kap_deferral *deferral, kap_status status, void *reply, const char *message);
+/* Calls is_done in every poll until it says true; then the reply is sent. */
+void kap_service_finish_when(struct kap_deferral *deferral, bool (*is_done)(struct kap_service *service), void *reply);
 
 struct kap_service_stats {
     uint64_t calls, reads, writes, refused, commits, no_ops, replays, reruns, overloads;

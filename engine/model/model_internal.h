@@ -1,0 +1,63 @@
+/* model_internal.h - what the files of model/ share: the one place that writes rows, and its helpers. */
+#pragma once
+
+#include "engine/index/index.h"
+#include "engine/model/model.h"
+#include "proto/validate.h"
+#include "proto/wire.h"
+
+enum { MODEL_COUNTED_KINDS = 4 }; /* objectives, sequences, exercises, variations */
+enum { MODEL_GROUP_GRAPH = 1, MODEL_GROUP_LAST = 4 };
+
+/* What a transaction has done to a tree so far. */
+struct kap_tree_change {
+    struct kap_tree_change *next;
+    struct kap_id root;
+    uint8_t root_kind;
+    bool is_deleted; /* the root itself goes */
+    bool is_checked; /* the state of the root allows changes to its parts */
+    bool is_changed; /* a row of group 1 */
+    int64_t rows[MODEL_COUNTED_KINDS];
+    int64_t minutes;
+};
+
+/* Writes one row: before NULL creates, after NULL deletes. Both with their system message as it shall be. op: what
+ * history says. Everything that follows from the row is kept up. */
+KAP_CHECKED kap_status model_row_write(struct kap_model *model, uint8_t kind, struct kap_id root, struct kap_id id,
+                                       const struct kap_bytes *before, const struct kap_bytes *after,
+                                       enum kap_change_op op);
+
+/* tree_head.c */
+bool model_kind_has_head(const struct kap_schema *schema, uint8_t kind);
+KAP_CHECKED kap_status model_tree_touch(struct kap_model *model, uint8_t kind, struct kap_id root, struct kap_id id,
+                                        const struct kap_bytes *before, const struct kap_bytes *after);
+KAP_CHECKED kap_status model_tree_change(struct kap_model *model, struct kap_id root,
+                                         struct kap_tree_change **change_out);
+KAP_CHECKED kap_status model_head_find(struct kap_model *model, struct kap_id root, struct kap_bytes *bytes_out);
+
+/* refs.c: new references of message (those that before does not hold) must exist, be of the right kind and readable.
+ * Adds faults. */
+KAP_CHECKED kap_status model_refs_check(struct kap_model *model, uint8_t kind, const struct kap_bytes *before,
+                                        struct kap_bytes after, const struct kap_path *path);
+/* Reference fields that have a default and are unset. */
+KAP_CHECKED kap_status model_refs_default(struct kap_model *model, uint8_t kind, void *message);
+KAP_CHECKED kap_status model_ref_target(const struct kap_ref_desc *ref, struct kap_bytes row, uint8_t *kind_out);
+
+/* blob.c: rows of blob_ref follow the blobs that a row names. */
+KAP_CHECKED kap_status model_blobs_follow(struct kap_model *model, uint8_t kind, struct kap_id root, struct kap_id id,
+                                          const struct kap_bytes *before, const struct kap_bytes *after);
+KAP_CHECKED kap_status model_blobs_check(struct kap_model *model, uint8_t kind, const struct kap_bytes *before,
+                                         struct kap_bytes after, const struct kap_path *path);
+
+/* session_state.c: may parts of this root change now; a validated session becomes a draft again. */
+KAP_CHECKED kap_status model_state_edit(struct kap_model *model, struct kap_id root);
+KAP_CHECKED kap_status model_session_rules(struct kap_model *model, struct kap_id id, const struct kap_bytes *before,
+                                           void *message);
+
+struct kap_id model_column_id(const struct kap_column *column);
+/* The id in a field of a row; nil when unset. */
+KAP_CHECKED kap_status model_row_id(struct kap_bytes row, uint16_t field, struct kap_id *id_out);
+/* sys of a decoded row, made when it is missing. */
+struct kap_sys **model_sys_of(void *message);
+KAP_CHECKED kap_status model_row_encode(struct kap_model *model, uint8_t kind, void *message,
+                                        const struct kap_sys_view *sys, struct kap_bytes *bytes_out);

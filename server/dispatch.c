@@ -1,0 +1,51 @@
+#include "server/dispatch.h"
+
+#include "engine/base/assert.h"
+#include "server/handlers/handlers.h"
+
+static const struct entry {
+    uint16_t op;
+    bool in_batch;
+    kap_handler handler;
+} entries[] = {
+    {KAP_OP_USER_CREATE, true, handle_user_create},
+    {KAP_OP_USER_GET, false, handle_user_get},
+    {KAP_OP_USER_FIND, false, handle_user_find},
+    {KAP_OP_PROFILE_SAVE, true, handle_profile_save},
+    {KAP_OP_CLUB_SAVE, true, handle_club_save},
+    {KAP_OP_MEMBERSHIP_SET, true, handle_membership_set},
+    {KAP_OP_SESSION_SAVE, true, handle_session_save},
+    {KAP_OP_SESSION_GRAPH, false, handle_session_graph},
+    {KAP_OP_SESSION_GET, false, handle_session_get},
+    {KAP_OP_SESSION_DELETE, true, handle_session_delete},
+    {KAP_OP_SEQUENCE_PUT, true, handle_sequence_put},
+    {KAP_OP_OBJECTIVE_PUT, true, handle_objective_put},
+    {KAP_OP_VARIATION_PUT, true, handle_variation_put},
+    {KAP_OP_ROW_DELETE, true, handle_row_delete},
+    {KAP_OP_PART_REORDER, true, handle_part_reorder},
+    {KAP_OP_EXERCISE_PUT, true, handle_exercise_put},
+    {KAP_OP_REF_PUT, true, handle_ref_put},
+    {KAP_OP_REF_DELETE, true, handle_ref_delete},
+    {KAP_OP_TOKEN_CREATE, false, handle_token_create},
+    {KAP_OP_TOKEN_REVOKE, true, handle_token_revoke},
+};
+
+static const struct entry *entry_find(uint16_t op)
+{
+    for (size_t i = 0; i < KAP_ARRAY_LEN(entries); i++)
+        if (entries[i].op == op)
+            return &entries[i];
+    return NULL;
+}
+
+kap_handler kap_dispatch_find(uint16_t op)
+{
+    const struct entry *entry = entry_find(op);
+    return entry ? entry->handler : NULL;
+}
+
+bool kap_dispatch_in_batch(uint16_t op)
+{
+    const struct entry *entry = entry_find(op);
+    return entry && entry->in_batch;
+}

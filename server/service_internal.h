@@ -1,0 +1,47 @@
+/* service_internal.h - what the files of the service share. */
+#pragma once
+
+#include "engine/model/listing.h"
+#include "server/service.h"
+
+enum { SERVICE_HANDLERS_MAX = 32, SERVICE_DEFERRALS_MAX = 32 };
+
+struct kap_deferral {
+    struct kap_service *service;
+    struct kap_call *call; /* NULL: the client is gone */
+    bool in_use;
+    bool (*is_done)(struct kap_service *service);
+    void *reply;
+};
+
+struct service_handler {
+    uint16_t op;
+    kap_handler handler;
+    void *context;
+};
+
+struct kap_service {
+    struct kap_store *store;
+    struct kap_list blocks, room, commit, held, work; /* calls by what they wait for; held: by rising wait_seq */
+    struct service_handler handlers[SERVICE_HANDLERS_MAX];
+    uint32_t n_handlers;
+    struct kap_deferral deferrals[SERVICE_DEFERRALS_MAX];
+    uint8_t cursor_key[KAP_CURSOR_KEY_BYTES];
+    struct kap_service_stats stats;
+};
+
+/* Runs the call from the top; parks, holds or finishes it. */
+void service_call_run(struct kap_call *call);
+void service_call_park(struct kap_call *call, enum kap_call_state state);
+/* Takes it off its list and calls done. */
+void service_call_finish(struct kap_call *call);
+/* The status and words of a refusal become the reply. run may be NULL. */
+void service_reply_error(struct kap_call *call, struct kap_run *run, kap_status status, uint64_t seq);
+void service_reply_text(struct kap_call *call, kap_status status, const char *text);
+/* Sets commit_seq and encodes. */
+kap_status service_reply_encode(struct kap_call *call, const struct kap_op_desc *op, void *reply, uint64_t seq);
+/* Decodes and validates a request of an op; faults go to the model. */
+kap_status service_request_read(struct kap_run *run, const struct kap_op_desc *op, struct kap_bytes body,
+                                void **request_out);
+/* Rights, then the handler. */
+kap_status service_op_run(struct kap_run *run, const struct kap_op_desc *op, void *request, void *reply);
