@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/base/assert.h"
 #include "engine/base/log.h"
 #include "proto/kap_requests.h"
 
@@ -42,8 +43,8 @@ static kap_status principal_of(struct kap_run *run, const struct kap_auth *auth,
 
 static int32_t highest_role(uint16_t roles)
 {
-    static const uint8_t order[] = {KAP_ROLE_ADMIN, KAP_ROLE_OPS, KAP_ROLE_SERVICE, KAP_ROLE_AUDITOR,
-                                    KAP_ROLE_CURATOR, KAP_ROLE_EXPERT, KAP_ROLE_COACH, KAP_ROLE_VIEWER};
+    static const uint8_t order[] = {KAP_ROLE_ADMIN,   KAP_ROLE_OPS,    KAP_ROLE_SERVICE, KAP_ROLE_AUDITOR,
+                                    KAP_ROLE_CURATOR, KAP_ROLE_EXPERT, KAP_ROLE_COACH,   KAP_ROLE_VIEWER};
     for (size_t i = 0; i < sizeof order; i++)
         if (roles & KAP_ROLE_BIT(order[i]))
             return order[i];
@@ -132,8 +133,8 @@ void kap_auth_install(struct kap_auth *auth, struct kap_service *service)
 
 static uint8_t role_named(const char *name, size_t len)
 {
-    static const char *const names[] = {NULL,      "viewer", "coach", "expert",  "curator",
-                                        "admin",   "ops",    "service", "auditor"};
+    static const char *const names[] = {NULL,    "viewer", "coach",   "expert", "curator",
+                                        "admin", "ops",    "service", "auditor"};
     for (uint8_t role = 1; role < KAP_ARRAY_LEN(names); role++)
         if (strlen(names[role]) == len && memcmp(names[role], name, len) == 0)
             return role;
@@ -149,10 +150,11 @@ kap_status kap_auth_uids_parse(const char *text, struct kap_auth *auth, struct k
         size_t len = *end == ':' ? strcspn(end + 1, " ,") : 0;
         uint8_t role = len > 0 ? role_named(end + 1, len) : 0;
         if (end == at || role == 0 || uid > UINT32_MAX)
-            return kap_error_set(error, KAP_INVALID,
-                                 "auth.unix_roles: \"%.60s\" is not UID:ROLE; roles are viewer, coach, expert, curator, "
-                                 "admin, ops, service, auditor; for example \"1000:admin, 33:service\"",
-                                 at);
+            return kap_error_set(
+                error, KAP_INVALID,
+                "auth.unix_roles: \"%.60s\" is not UID:ROLE; roles are viewer, coach, expert, curator, "
+                "admin, ops, service, auditor; for example \"1000:admin, 33:service\"",
+                at);
         if (auth->n_uids == KAP_AUTH_UIDS_MAX)
             return kap_error_set(error, KAP_INVALID, "auth.unix_roles: at most %d entries", KAP_AUTH_UIDS_MAX);
         auth->uids[auth->n_uids++] = (struct kap_auth_uid){.uid = (uint32_t)uid, .role = role};

@@ -28,8 +28,10 @@ struct config_key {
 #define KIB 1024ull
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
-#define KEY(name, type, field, fallback, min, max, help) \
-    {name, type, offsetof(struct kap_config, field), fallback, min, max, help}
+#define KEY(name, type, field, fallback, min, max, help)                                                               \
+    {                                                                                                                  \
+        name, type, offsetof(struct kap_config, field), fallback, min, max, help                                       \
+    }
 
 /* Ascending by name. */
 static const struct config_key keys[] = {
@@ -47,12 +49,15 @@ static const struct config_key keys[] = {
     KEY("net.max_frame", CONFIG_BYTES, max_frame, "1MiB", 64 * KIB, 16 * MIB, "largest body of a frame"),
     KEY("net.socket", CONFIG_TEXT, socket, "", 0, 0, "unix socket; empty: DIR/kapd.sock; - for none"),
     KEY("net.unread", CONFIG_BYTES, unread_bytes, "8MiB", MIB, GIB, "of one connection before reading from it stops"),
-    KEY("store.block_cache", CONFIG_BYTES, block_cache_bytes, "256MiB", MIB, 1024 * GIB, "blocks of segments in memory"),
+    KEY("store.block_cache", CONFIG_BYTES, block_cache_bytes, "256MiB", MIB, 1024 * GIB,
+        "blocks of segments in memory"),
     KEY("store.directory", CONFIG_TEXT, directory, "", 0, 0, "the data directory, as -D"),
     KEY("store.l0_files", CONFIG_COUNT, l0_files, "4", 1, 64, "flushed files before they are compacted"),
-    KEY("store.level1", CONFIG_BYTES, level1_bytes, "256MiB", MIB, 1024 * GIB, "target of level 1; each further 8 times"),
+    KEY("store.level1", CONFIG_BYTES, level1_bytes, "256MiB", MIB, 1024 * GIB,
+        "target of level 1; each further 8 times"),
     KEY("store.memtable", CONFIG_BYTES, memtable_bytes, "64MiB", 256 * KIB, 16 * GIB, "recent rows before a flush"),
-    KEY("store.segment_file", CONFIG_BYTES, segment_file_bytes, "32MiB", MIB, GIB, "a segment below level 0 is cut here"),
+    KEY("store.segment_file", CONFIG_BYTES, segment_file_bytes, "32MiB", MIB, GIB,
+        "a segment below level 0 is cut here"),
     KEY("store.space_floor", CONFIG_BYTES, space_floor_bytes, "64MiB", MIB, 1024 * GIB,
         "free space below which writes are refused"),
     KEY("store.wal_file", CONFIG_BYTES, wal_file_bytes, "64MiB", MIB, GIB, "a file of the log, of a new store"),
@@ -64,9 +69,9 @@ struct unit {
     const char *name;
     uint64_t factor;
 };
-static const struct unit byte_units[] = {{"", 1},      {"B", 1},         {"KiB", KIB},      {"MiB", MIB},
-                                         {"GiB", GIB}, {"kB", 1000},     {"MB", 1000000},   {"GB", 1000000000},
-                                         {"K", KIB},   {"M", MIB},       {"G", GIB}};
+static const struct unit byte_units[] = {{"", 1},      {"B", 1},     {"KiB", KIB},    {"MiB", MIB},
+                                         {"GiB", GIB}, {"kB", 1000}, {"MB", 1000000}, {"GB", 1000000000},
+                                         {"K", KIB},   {"M", MIB},   {"G", GIB}};
 static const struct unit time_units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"m", 60000}, {"h", 3600000}};
 static const struct unit count_units[] = {{"", 1}};
 
@@ -107,7 +112,9 @@ static void number_print(const struct config_key *key, uint64_t number, char tex
 
 static const char *example_of(enum config_type type)
 {
-    return type == CONFIG_BYTES ? "a size such as 64MiB" : type == CONFIG_MS ? "a time such as 10s or 2h" : "a whole number";
+    return type == CONFIG_BYTES ? "a size such as 64MiB"
+           : type == CONFIG_MS  ? "a time such as 10s or 2h"
+                                : "a whole number";
 }
 
 static kap_status value_set(struct kap_config *config, const struct config_key *key, const char *value,
@@ -187,7 +194,8 @@ kap_status kap_config_set(struct kap_config *config, const char *name, const cha
     if (nearest)
         return kap_error_set(error, KAP_INVALID, "%s: there is no key \"%.60s\"; did you mean %s?", where, name,
                              nearest);
-    return kap_error_set(error, KAP_INVALID, "%s: there is no key \"%.60s\"; kapd --check-config shows all", where, name);
+    return kap_error_set(error, KAP_INVALID, "%s: there is no key \"%.60s\"; kapd --check-config shows all", where,
+                         name);
 }
 
 void kap_config_default(struct kap_config *config)

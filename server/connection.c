@@ -23,8 +23,7 @@ void kap_connection_pool_init(struct kap_connection_pool *pool, struct kap_servi
                               const struct kap_connection_options *options)
 {
     struct kap_env *env = kap_store_env(kap_service_store(service));
-    *pool = (struct kap_connection_pool){
-        .options = *options, .service = service, .env = env, .memory = &env->memory};
+    *pool = (struct kap_connection_pool){.options = *options, .service = service, .env = env, .memory = &env->memory};
     kap_list_init(&pool->all);
     kap_list_init(&pool->ready);
     kap_list_init(&pool->free_requests);
@@ -219,8 +218,7 @@ static bool is_full(const struct kap_connection *connection)
     const struct kap_connection_options *options = &connection->pool->options;
     if (connection->state == CONNECTION_GREETING && connection->n_requests > 0)
         return true; /* what follows hello waits for its answer */
-    return connection->n_requests >= options->in_flight_max ||
-           connection->request_bytes >= options->unread_bytes_max ||
+    return connection->n_requests >= options->in_flight_max || connection->request_bytes >= options->unread_bytes_max ||
            connection_backlog(connection) >= options->unread_bytes_max;
 }
 
@@ -289,8 +287,7 @@ static size_t consume(struct kap_connection *connection, struct kap_bytes bytes)
         size_t used;
         struct kap_bytes rest = kap_bytes(bytes.data + at, bytes.len - at);
         kap_arena_reset(&connection->pool->scratch);
-        kap_status status =
-            kap_frame_parse(rest, &connection->limits, &connection->pool->scratch, &frame, &used);
+        kap_status status = kap_frame_parse(rest, &connection->limits, &connection->pool->scratch, &frame, &used);
         if (status == KAP_PENDING)
             break;
         if (status == KAP_BAD_FRAME) {

@@ -25,8 +25,7 @@ static bool body_decode(struct kap_connection *connection, const struct kap_fram
     if (status == KAP_OK)
         return true;
     if (status == KAP_INVALID && kap_faults_reply(&faults, scratch, &reply) == KAP_OK)
-        connection_error(connection, frame->op, frame->request_id, status,
-                         faults.n > 0 ? faults.at[0].text : NULL);
+        connection_error(connection, frame->op, frame->request_id, status, faults.n > 0 ? faults.at[0].text : NULL);
     else
         connection_error(connection, frame->op, frame->request_id, status, NULL);
     return false;
@@ -36,10 +35,8 @@ static void ping_frame(struct kap_connection *connection, const struct kap_frame
 {
     struct kap_ping_request request;
     if (!answer) {
-        struct kap_frame back = {.kind = KAP_FRAME_CONTROL,
-                                 .op = KAP_OP_PING,
-                                 .flags = KAP_FRAME_END,
-                                 .request_id = frame->request_id};
+        struct kap_frame back = {
+            .kind = KAP_FRAME_CONTROL, .op = KAP_OP_PING, .flags = KAP_FRAME_END, .request_id = frame->request_id};
         if (!(frame->flags & KAP_FRAME_END))
             connection_frame(connection, &back, KAP_FRAME_BUILD_SUM);
         return;

@@ -31,8 +31,10 @@ static kap_status address_split(const char *address, char host[HOST_BYTES], char
     }
     if (!colon || host_len == 0 || host_len >= HOST_BYTES || strlen(colon + 1) == 0 ||
         strlen(colon + 1) >= PORT_BYTES || strspn(colon + 1, "0123456789") != strlen(colon + 1))
-        return kap_error_set(error, KAP_INVALID, "\"%.100s\" is not an address to listen on; write HOST:PORT, for "
-                             "example 127.0.0.1:7411, [::1]:7411, or port 0 for any", address);
+        return kap_error_set(error, KAP_INVALID,
+                             "\"%.100s\" is not an address to listen on; write HOST:PORT, for "
+                             "example 127.0.0.1:7411, [::1]:7411, or port 0 for any",
+                             address);
     memcpy(host, start, host_len);
     host[host_len] = '\0';
     snprintf(port, PORT_BYTES, "%s", colon + 1);
@@ -69,7 +71,8 @@ static kap_status tcp_listen(const struct addrinfo *info, const char *address, i
         return kap_error_set(error, KAP_IO, "no socket for %s (%s)", address, strerrorname_np(errno));
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
-        kap_error_set(error, KAP_IO, errno == EADDRINUSE
+        kap_error_set(error, KAP_IO,
+                      errno == EADDRINUSE
                           ? "%s is in use (%s): another kapd? choose another port with --listen, 0 for any"
                           : "cannot listen on %s (%s); choose another address with --listen",
                       address, strerrorname_np(errno));
@@ -92,11 +95,12 @@ kap_status kap_listener_tcp(const char *address, struct kap_listener *listener_o
         return kap_error_set(error, KAP_INVALID, "cannot listen on %s: %s", address, gai_strerror(result));
     int fd = -1;
     if (!is_loopback(info->ai_addr))
-        status = kap_error_set(error, KAP_NOT_PERMITTED,
-                               "refusing to listen on %s: this version has no TLS, so tokens and data would cross the "
-                               "network readable by anyone. Listen on a loopback address such as 127.0.0.1:7411 and let "
-                               "a TLS proxy or an SSH tunnel carry it to other machines",
-                               address);
+        status =
+            kap_error_set(error, KAP_NOT_PERMITTED,
+                          "refusing to listen on %s: this version has no TLS, so tokens and data would cross the "
+                          "network readable by anyone. Listen on a loopback address such as 127.0.0.1:7411 and let "
+                          "a TLS proxy or an SSH tunnel carry it to other machines",
+                          address);
     else
         status = tcp_listen(info, address, &fd, error);
     freeaddrinfo(info);
@@ -140,8 +144,8 @@ kap_status kap_listener_unix(const char *path, struct kap_listener *listener_out
         result = bind(fd, (const struct sockaddr *)&address, sizeof address);
     /* Whoever may reach the path may connect; who it is, the kernel says, and hello decides. */
     if (result < 0 || chmod(path, 0666) < 0 || listen(fd, BACKLOG) < 0) {
-        kap_error_set(error, KAP_IO, "cannot listen on the unix socket %s (%s); choose another with --socket PATH", path,
-                      strerrorname_np(errno));
+        kap_error_set(error, KAP_IO, "cannot listen on the unix socket %s (%s); choose another with --socket PATH",
+                      path, strerrorname_np(errno));
         close(fd);
         return KAP_IO;
     }

@@ -14,7 +14,7 @@ struct kap_listener {
     char address[KAP_LISTENER_ADDRESS_BYTES]; /* HOST:PORT with the port it got, or the path */
 };
 
-/* "HOST:PORT", "[V6]:PORT"; port 0: any. KAP_NOT_PERMITTED: not a loopback address. */
+/* "HOST:PORT", "[V6]:PORT"; port 0: any. KAP_INVALID: not an address, or not a loopback one. */
 KAP_CHECKED kap_status kap_listener_tcp(const char *address, struct kap_listener *listener_out,
                                         struct kap_error *error);
 /* Takes the place of a socket that nobody listens on any more. */

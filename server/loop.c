@@ -96,7 +96,6 @@ static struct io_uring_sqe *entry_of(struct kap_loop *loop)
         sqe = io_uring_get_sqe(loop->ring);
     }
     return sqe;
-
 }
 
 /* After the prep, which clears it. */

@@ -204,8 +204,7 @@ static bool meta_decode(struct request *request)
     struct kap_bytes meta = kap_bytes(request->body.data, request->meta_len);
     struct kap_error_reply reply;
     kap_faults_init(&faults, scratch);
-    kap_status status =
-        kap_wire_decode(&kap_meta_msg, meta, scratch, KAP_WIRE_CLIENT, &request->call.meta, &faults);
+    kap_status status = kap_wire_decode(&kap_meta_msg, meta, scratch, KAP_WIRE_CLIENT, &request->call.meta, &faults);
     if (status == KAP_OK)
         return true;
     if (status == KAP_INVALID && kap_faults_reply(&faults, scratch, &reply) == KAP_OK) {
@@ -254,8 +253,10 @@ static void request_append(struct request *request, const struct kap_frame *fram
     uint64_t limit = CONNECTION_BATCH_BYTES_MAX;
     if (request->body.len + frame->body.len > limit ||
         connection->assembling_bytes + frame->body.len > limit * ASSEMBLING_BYTES_FACTOR) {
-        request_refuse_early(request, KAP_TOO_LARGE, "a request in MORE frames may have 4 MiB, and those of one "
-                                                     "connection that are under way 8 MiB together", is_more(frame));
+        request_refuse_early(request, KAP_TOO_LARGE,
+                             "a request in MORE frames may have 4 MiB, and those of one "
+                             "connection that are under way 8 MiB together",
+                             is_more(frame));
         return;
     }
     kap_buffer_append(&request->body, frame->body.data, frame->body.len);

@@ -14,8 +14,8 @@ kap_status stream_begin(struct request *request, struct kap_bytes body)
     struct kap_blob_read_request read;
     struct kap_faults faults;
     kap_faults_init(&faults, &connection->pool->scratch);
-    kap_status status = kap_wire_decode(&kap_blob_read_request_msg, body, &connection->pool->scratch, KAP_WIRE_CLIENT,
-                                        &read, &faults);
+    kap_status status =
+        kap_wire_decode(&kap_blob_read_request_msg, body, &connection->pool->scratch, KAP_WIRE_CLIENT, &read, &faults);
     if (status != KAP_OK || !read.has_hash || read.hash.len != sizeof request->stream.hash)
         return KAP_INVALID; /* the service will say what is wrong with it */
     if (connection->n_streams == CONNECTION_STREAMS_MAX) {
@@ -26,8 +26,8 @@ kap_status stream_begin(struct request *request, struct kap_bytes body)
     }
     uint64_t offset = read.has_offset ? read.offset : 0;
     uint64_t end = read.has_length && read.length < UINT64_MAX - offset ? offset + read.length : UINT64_MAX;
-    request->stream = (struct request_stream){
-        .on = true, .next = offset, .end = end, .credit = CONNECTION_STREAM_CREDIT};
+    request->stream =
+        (struct request_stream){.on = true, .next = offset, .end = end, .credit = CONNECTION_STREAM_CREDIT};
     memcpy(request->stream.hash, read.hash.data, sizeof request->stream.hash);
     connection->n_streams++;
     request->state = REQUEST_CHUNK_DUE;
@@ -73,8 +73,8 @@ void stream_chunk_done(struct request *request, kap_status status)
     struct request_stream *stream = &request->stream;
     struct kap_call *call = &request->call;
     struct kap_blob_read_reply reply;
-    if (status == KAP_OK && kap_wire_decode(&kap_blob_read_reply_msg, call->reply, &call->arena, KAP_WIRE_STORED,
-                                            &reply, NULL) != KAP_OK)
+    if (status == KAP_OK &&
+        kap_wire_decode(&kap_blob_read_reply_msg, call->reply, &call->arena, KAP_WIRE_STORED, &reply, NULL) != KAP_OK)
         status = KAP_INTERNAL;
     bool last = true;
     if (status == KAP_OK) {
