@@ -260,7 +260,7 @@ kap_status kap_client_call(struct kap_client *client, uint16_t op, const struct 
     const struct kap_op_desc *desc = kap_op_find(op);
     struct kap_meta keyed = meta ? *meta : (struct kap_meta){0};
     bool safe = desc && (desc->idempotent || desc->write);
-    if (desc && desc->write && !keyed.has_idempotency_key) {
+    if (desc && desc->write && !desc->idempotent && !keyed.has_idempotency_key) {
         keyed.has_idempotency_key = true;
         arc4random_buf(keyed.idempotency_key.bytes, sizeof keyed.idempotency_key.bytes);
     }
