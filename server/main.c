@@ -8,6 +8,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/log.h"
+#include "engine/env/env_uring.h"
 #include "proto/kap_schema.h"
 #include "server/auth.h"
 #include "server/config.h"
@@ -231,6 +232,12 @@ static void log_level_set(const char *name)
             kap_log_set_level((enum kap_log_level)i);
 }
 
+/* Any thread: a worker has done something that a parked request may wait for. */
+static void reactor_wake(void *queue)
+{
+    kap_env_uring_wake(queue);
+}
+
 static kap_status store_open(struct daemon *daemon, struct kap_error *error)
 {
     const struct kap_config *config = &daemon->config;
@@ -251,6 +258,8 @@ static kap_status store_open(struct daemon *daemon, struct kap_error *error)
     status = kap_queue_create(daemon->env, QUEUE_DEPTH, &daemon->queue, error);
     if (status == KAP_OK)
         status = kap_store_open(daemon->env, daemon->queue, &store_options, &daemon->store, error);
+    if (status == KAP_OK)
+        kap_store_on_progress(daemon->store, reactor_wake, daemon->queue);
     if (status == KAP_OK)
         status = kap_service_create(daemon->store, &daemon->service);
     return status;

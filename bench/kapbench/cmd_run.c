@@ -323,7 +323,7 @@ int kapbench_run(int argc, char **argv)
     run.options = &options;
     kap_draw_init(&run.draw, options.seed + 99);
     kap_arena_init(&run.arena, &run.memory, 256 * 1024, 0);
-    struct kap_client_options connect = {.url = options.url, .name = "kapbench"};
+    struct kap_client_options connect = {.url = options.url, .name = "kapbench", .pool = CONNECTIONS_MAX + 1};
     if (kap_client_open(&connect, &run.client, &run.error) != KAP_OK) {
         fprintf(stderr, "kapbench: %s\n", run.error.text);
         return 3;

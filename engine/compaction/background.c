@@ -5,6 +5,16 @@
 #include "engine/base/log.h"
 #include "engine/env/file_name.h"
 
+void kap_background_notify(struct kap_background *background)
+{
+    kap_spin_lock(&background->wake_lock);
+    void (*notify)(void *) = background->notify;
+    void *context = background->notify_context;
+    kap_spin_unlock(&background->wake_lock);
+    if (notify)
+        notify(context);
+}
+
 void kap_background_fail(struct kap_background *background, kap_status status, const char *what)
 {
     int none = KAP_OK;
@@ -13,8 +23,7 @@ void kap_background_fail(struct kap_background *background, kap_status status, c
     if (status != KAP_CRASHED)
         kap_log(KAP_LOG_ERROR, "store", "msg=\"%s failed; no further write is acknowledged\" status=%s", what,
                 kap_status_name(status));
-    if (background->notify)
-        background->notify(background->notify_context);
+    kap_background_notify(background);
 }
 
 static void wake(struct kap_background *background, struct kap_worker *const *worker)
@@ -244,7 +253,6 @@ kap_status kap_wal_spare_step(struct kap_background *background, struct kap_wal_
         return spare_fail(background, spare, queue);
     }
     spare_end(background, spare);
-    if (background->notify)
-        background->notify(background->notify_context);
+    kap_background_notify(background);
     return KAP_OK;
 }

@@ -49,6 +49,9 @@ void kap_background_wake_compactor(struct kap_background *background);
 void kap_background_sleep_flusher(struct kap_background *background, int64_t ns);
 void kap_background_sleep_compactor(struct kap_background *background, int64_t ns);
 
+/* Tells the reactor that something it may wait for has happened. */
+void kap_background_notify(struct kap_background *background);
+
 /* Fatal: stops the store. Logs once. */
 void kap_background_fail(struct kap_background *background, kap_status status, const char *what);
 

@@ -206,8 +206,7 @@ static void job_end(struct kap_background *background)
     compaction->version = (struct kap_version){0};
     compaction->state = COMPACT_IDLE;
     kap_background_wake_flusher(background); /* it buries what was replaced */
-    if (background->notify)
-        background->notify(background->notify_context);
+    kap_background_notify(background);
 }
 
 static void job_give_up(struct kap_background *background, kap_status status)
@@ -264,8 +263,8 @@ static enum kap_step job_begin(struct kap_background *background)
         compaction->pick.inputs = NULL;
         kap_version_unpin(background->versions, compaction->version);
         compaction->version = (struct kap_version){0};
-        if (everything_done && background->notify)
-            background->notify(background->notify_context);
+        if (everything_done)
+            kap_background_notify(background);
         if (!may)
             kap_background_sleep_compactor(background, 100 * 1000000ll);
         return KAP_STEP_IDLE;

@@ -211,8 +211,7 @@ static enum kap_step flush_install(struct kap_background *background)
     atomic_store(&background->full, KAP_OK);
     flush_end(background);
     kap_background_wake_compactor(background);
-    if (background->notify)
-        background->notify(background->notify_context);
+    kap_background_notify(background);
     return KAP_STEP_AGAIN;
 }
 

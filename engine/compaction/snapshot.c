@@ -40,8 +40,7 @@ static void job_done(struct kap_background *background, kap_status status)
     job->work = NULL;
     job->status = status;
     atomic_store(&job->state, KAP_SNAPSHOT_DONE);
-    if (background->notify)
-        background->notify(background->notify_context);
+    kap_background_notify(background);
 }
 
 /* The state as of now becomes the snapshot's first manifest record; no log belongs to it. */

@@ -233,7 +233,14 @@ void kap_store_on_durable(struct kap_store *store, void (*callback)(void *contex
 {
     store->on_durable = callback;
     store->on_durable_context = context;
-    store->background.notify = callback ? store->background.notify : NULL;
+}
+
+void kap_store_on_progress(struct kap_store *store, void (*callback)(void *context), void *context)
+{
+    kap_spin_lock(&store->background.wake_lock);
+    store->background.notify = callback;
+    store->background.notify_context = context;
+    kap_spin_unlock(&store->background.wake_lock);
 }
 
 kap_status store_seal(struct kap_store *store)

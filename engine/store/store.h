@@ -70,6 +70,10 @@ struct kap_read_context *kap_store_next_ready(struct kap_store *store);
 /* called when durable_seq has moved or the store has failed. */
 void kap_store_on_durable(struct kap_store *store, void (*callback)(void *context), void *context);
 
+/* called from any thread when a worker has done something the reactor may wait for (a spare log file, a flush, a snapshot):
+ * it wakes the reactor's poll and nothing else. Set right after open; a simulator that steps workers itself needs none. */
+void kap_store_on_progress(struct kap_store *store, void (*callback)(void *context), void *context);
+
 /* Seals the memtable now and asks for its flush; compaction of everything into the lowest levels when asked. done by
  * looking at stats: flushed_seq >= the seq returned, compactions_wanted == 0. */
 KAP_CHECKED kap_status kap_store_flush(struct kap_store *store, uint64_t *seq_out);
