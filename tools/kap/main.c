@@ -1,0 +1,94 @@
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "tools/kap/kap.h"
+
+static const char usage[] =
+    "kap - requests to a kapd\n"
+    "\n"
+    "  kap [-u URL] call OP [JSON | -]             one typed request, for example: kap call session.get '{\"id\": "
+    "\"...\"}'\n"
+    "  kap [-u URL] import free-exercise-db PATH   the exercise library and its images\n"
+    "  kap [-u URL] import ndjson PATH             what export wrote: ids, revisions and times are kept\n"
+    "  kap [-u URL] export [--kind K] [--blobs DIR]  all rows as ndjson, in (kind, id) order\n"
+    "  kap [-u URL] blob put FILE [--type TYPE]    prints the blob's hash\n"
+    "  kap [-u URL] blob get HASH [-o FILE] [--range A-B]\n"
+    "  kap [-u URL] shell                          requests by hand, with completion\n"
+    "\n"
+    "  URL  kap://host:port or kap+unix:///path/kapd.sock; else KAP_URL, else kap://127.0.0.1:7411\n"
+    "  KAP_TOKEN_FILE names a file with an API token.\n"
+    "Exit: 0 ok, 1 failed, 2 usage, 3 unreachable, 4 refused, 5 corruption found.\n";
+
+static const struct {
+    const char *name;
+    int (*run)(struct kap_tool *tool, int argc, char **argv);
+} commands[] = {
+    {"call", kap_call_main},     {"blob", kap_blob_main},   {"import", kap_import_main},
+    {"export", kap_export_main}, {"shell", kap_shell_main},
+};
+
+int kap_exit_of(kap_status status)
+{
+    if (status == KAP_OK)
+        return KAP_EXIT_OK;
+    if (status == KAP_IO || status == KAP_DEADLINE)
+        return KAP_EXIT_UNREACHABLE;
+    if (status == KAP_CORRUPT)
+        return KAP_EXIT_CORRUPT;
+    return kap_status_class(status) == KAP_CLASS_AUTH ? KAP_EXIT_REFUSED : KAP_EXIT_FAILED;
+}
+
+int kap_tool_fail(kap_status status, const struct kap_error *error)
+{
+    fprintf(stderr, "kap: %s: %s\n", kap_status_name(status),
+            error->text[0] ? error->text : kap_status_sentence(status));
+    return kap_exit_of(status);
+}
+
+int kap_tool_usage(const char *text)
+{
+    fprintf(stderr, "kap: %s\n", text);
+    return KAP_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"url", required_argument, NULL, 'u'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {0}};
+    struct kap_tool tool = {0};
+    struct kap_client_options client = {.name = "kap " KAP_VERSION, .lz4 = false};
+    struct kap_error error = {0};
+    int letter;
+    while ((letter = getopt_long(argc, argv, "+u:h", options, NULL)) != -1) {
+        if (letter == 'u') {
+            client.url = optarg;
+        } else if (letter == 'h' || letter == 'V') {
+            fputs(letter == 'h' ? usage : "kap " KAP_VERSION "\n", stdout);
+            return 0;
+        } else {
+            return KAP_EXIT_USAGE;
+        }
+    }
+    if (optind == argc) {
+        fputs(usage, stderr);
+        return KAP_EXIT_USAGE;
+    }
+    for (size_t i = 0; i < KAP_ARRAY_LEN(commands); i++) {
+        if (strcmp(commands[i].name, argv[optind]) != 0)
+            continue;
+        if (kap_client_open(&client, &tool.client, &error) != KAP_OK)
+            return kap_tool_usage(error.text);
+        argc -= optind;
+        argv += optind;
+        optind = 0; /* GNU getopt: begin anew */
+        int code = commands[i].run(&tool, argc, argv);
+        kap_client_close(tool.client);
+        return code;
+    }
+    fprintf(stderr, "kap: there is no command \"%s\"; kap --help lists them\n", argv[optind]);
+    return KAP_EXIT_USAGE;
+}
