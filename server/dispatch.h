@@ -21,6 +21,7 @@ struct kap_run {
     struct kap_model model; /* model.txn is NULL for a read */
     const struct kap_meta *meta; /* never NULL */
     bool in_batch;
+    bool is_dry; /* what was written is not to be kept */
     bool is_deferred; /* the handler took a deferral */
 };
 

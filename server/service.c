@@ -26,6 +26,7 @@ kap_status kap_service_create(struct kap_store *store, struct kap_service **serv
     kap_list_init(&service->work);
     /* Cursors do not outlive the process: a client starts its list again. */
     kap_env_random(env, service->cursor_key, sizeof service->cursor_key);
+    service->started_us = kap_env_wall_us(env);
     *service_out = service;
     return KAP_OK;
 }
@@ -41,6 +42,20 @@ void kap_service_destroy(struct kap_service *service)
 struct kap_store *kap_service_store(struct kap_service *service)
 {
     return service->store;
+}
+
+int64_t kap_service_started_us(const struct kap_service *service)
+{
+    return service->started_us;
+}
+
+void kap_service_list_scope(const struct kap_run *run, struct kap_list_scope *scope_out)
+{
+    *scope_out = (struct kap_list_scope){.op = run->op->op,
+                                         .is_admin = kap_access_is(&run->access, KAP_ROLE_ADMIN),
+                                         .is_expert = kap_access_is(&run->access, KAP_ROLE_EXPERT),
+                                         .user = run->access.principal.user};
+    memcpy(scope_out->cursor_key, run->service->cursor_key, sizeof scope_out->cursor_key);
 }
 
 void kap_service_set_handler(struct kap_service *service, uint16_t op, kap_handler handler, void *context)
@@ -311,6 +326,12 @@ struct kap_deferral *kap_service_defer(struct kap_run *run)
         return deferral;
     }
     return NULL;
+}
+
+void kap_service_undefer(struct kap_run *run, struct kap_deferral *deferral)
+{
+    *deferral = (struct kap_deferral){0};
+    run->is_deferred = false;
 }
 
 void kap_service_finish(struct kap_deferral *deferral, kap_status status, void *reply, const char *message)

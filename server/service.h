@@ -101,8 +101,15 @@ int64_t kap_service_next_deadline(const struct kap_service *service);
 struct kap_deferral;
 struct kap_deferral *kap_service_defer(struct kap_run *run);
 void kap_service_finish(struct kap_deferral *deferral, kap_status status, void *reply, const char *message);
+/* The work could not be started after all: the handler answers itself. */
+void kap_service_undefer(struct kap_run *run, struct kap_deferral *deferral);
 /* Calls is_done in every poll until it says true; then the reply is sent. */
 void kap_service_finish_when(struct kap_deferral *deferral, bool (*is_done)(struct kap_service *service), void *reply);
+
+struct kap_list_scope;
+/* Who lists, with which cursors. */
+void kap_service_list_scope(const struct kap_run *run, struct kap_list_scope *scope_out);
+int64_t kap_service_started_us(const struct kap_service *service);
 
 struct kap_service_stats {
     uint64_t calls, reads, writes, refused, commits, no_ops, replays, reruns, overloads;

@@ -27,6 +27,7 @@ struct kap_service {
     uint32_t n_handlers;
     struct kap_deferral deferrals[SERVICE_DEFERRALS_MAX];
     uint8_t cursor_key[KAP_CURSOR_KEY_BYTES];
+    int64_t started_us;
     struct kap_service_stats stats;
 };
 

@@ -282,7 +282,9 @@ static void write_run(struct kap_run *run, void *request, void *reply)
         if (status == KAP_OK)
             status = write_apply(run, request, reply);
         bool is_noop = txn.n_writes == 0;
-        if (status == KAP_OK) {
+        if (run->is_dry && status == KAP_OK)
+            status = service_reply_encode(call, run->op, reply, kap_store_head_seq(service->store));
+        if (status == KAP_OK && !run->is_dry) {
             status = kap_store_txn_commit(service->store, &txn, &seq);
             service->stats.commits += status == KAP_OK && !is_noop;
             service->stats.no_ops += status == KAP_OK && is_noop;

@@ -69,7 +69,7 @@ static kap_status parts_gather(struct deleting *d, const struct kap_rows *tree)
 /* A root takes its whole range, of every group; a part takes what belongs to it. */
 static kap_status tree_gather(struct deleting *d, const struct kap_row *row)
 {
-    bool is_root = kap_id_eq(row->root, row->id);
+    bool is_root = model_is_root(d->model->schema, row->kind, row->root, row->id);
     for (uint8_t group = MODEL_GROUP_GRAPH; group <= MODEL_GROUP_LAST; group++) {
         struct kap_rows tree;
         kap_status status = kap_model_tree(d->model, group, row->root, KAP_TREE_SCAN_MAX, &tree);
@@ -269,7 +269,7 @@ static kap_status trash_write(struct deleting *d)
 static kap_status rows_remove(struct deleting *d)
 {
     const struct kap_row *first = &d->rows.at[0];
-    bool is_root = kap_id_eq(first->root, first->id);
+    bool is_root = model_is_root(d->model->schema, first->kind, first->root, first->id);
     struct kap_tree_change *change;
     kap_status status = is_root ? model_tree_change(d->model, first->root, &change) : KAP_OK;
     if (status == KAP_OK && is_root)

@@ -33,6 +33,7 @@ struct kap_listing {
     uint16_t index;
     struct kap_key prefix; /* of the entries; kap_index_key_init and the parent */
     uint64_t filter_digest; /* of all that the request filters by */
+    bool is_counting; /* set while only counting: keep answers, but records nothing */
     bool is_filtered; /* keep may turn entries away that the principal may see */
     /* KAP_OK: on the page; KAP_NOT_FOUND: not for this principal or not of this filter. */
     kap_status (*keep)(void *context, const struct kap_list_entry *entry);
@@ -44,5 +45,7 @@ struct kap_listing {
 /* Calls keep for entry after entry until the page is full. */
 KAP_CHECKED kap_status kap_listing_run(struct kap_model *model, struct kap_listing *list,
                                        struct kap_list_end **end_out);
+/* How many entries a page may have: the room keep needs. */
+uint32_t kap_listing_limit(const struct kap_list_page *page);
 /* A digest to build filter_digest from. */
 uint64_t kap_list_digest(uint64_t digest, const void *data, size_t len);

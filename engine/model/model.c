@@ -62,6 +62,12 @@ const char *kap_model_kind_name(const struct kap_model *model, uint8_t kind)
     return desc ? desc->name : "row of an unknown kind";
 }
 
+bool model_is_root(const struct kap_schema *schema, uint8_t kind, struct kap_id root, struct kap_id id)
+{
+    const struct kap_kind_desc *desc = kap_schema_kind(schema, kind);
+    return desc && desc->root_rule != KAP_ROOT_FIELD && kap_id_eq(root, id);
+}
+
 struct kap_id model_column_id(const struct kap_column *column)
 {
     struct kap_id id = {{0}};
@@ -174,22 +180,24 @@ kap_status kap_model_find_unique(struct kap_model *model, uint16_t unique, const
     return KAP_OK;
 }
 
-/* A part is in the locator; a root is the first row of its own range that is not the head. */
+/* A root is the first row of its own range that is not the head; a part is in the locator. */
 kap_status kap_model_kind_of(struct kap_model *model, struct kap_id id, struct kap_row *row_out)
 {
     struct kap_scan scan;
     struct kap_key prefix;
+    kap_status status = kap_model_root_row(model, id, row_out);
+    if (status != KAP_NOT_FOUND)
+        return status;
     kap_key_init(&prefix, KAP_TREE_LOCATOR);
     kap_key_put_id(&prefix, id);
-    kap_status status = kap_scan_init_prefix(&scan, model->view, model->arena, kap_key_bytes(&prefix));
+    status = kap_scan_init_prefix(&scan, model->view, model->arena, kap_key_bytes(&prefix));
     if (status == KAP_OK)
         status = kap_scan_next(&scan);
-    if (status == KAP_OK) {
-        if (scan.entry.key.len != prefix.len + 1u)
-            return kap_model_refuse(model, KAP_CORRUPT, "a key of the locator has the wrong size");
-        return kap_model_find(model, scan.entry.key.data[prefix.len], id, row_out);
-    }
-    return status == KAP_END ? kap_model_root_row(model, id, row_out) : status;
+    if (status != KAP_OK)
+        return status == KAP_END ? KAP_NOT_FOUND : status;
+    if (scan.entry.key.len != prefix.len + 1u)
+        return kap_model_refuse(model, KAP_CORRUPT, "a key of the locator has the wrong size");
+    return kap_model_find(model, scan.entry.key.data[prefix.len], id, row_out);
 }
 
 static kap_status row_from_entry(struct kap_model *model, const struct kap_entry *entry, struct kap_row *row_out)

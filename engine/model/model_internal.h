@@ -54,6 +54,8 @@ KAP_CHECKED kap_status model_state_edit(struct kap_model *model, struct kap_id r
 KAP_CHECKED kap_status model_session_rules(struct kap_model *model, struct kap_id id, const struct kap_bytes *before,
                                            void *message);
 
+/* Its own root: a profile shares the id of its account, and is none. */
+bool model_is_root(const struct kap_schema *schema, uint8_t kind, struct kap_id root, struct kap_id id);
 struct kap_id model_column_id(const struct kap_column *column);
 /* The id in a field of a row; nil when unset. */
 KAP_CHECKED kap_status model_row_id(struct kap_bytes row, uint16_t field, struct kap_id *id_out);

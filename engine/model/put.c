@@ -145,7 +145,7 @@ static kap_status new_id_check(struct putting *p, struct kap_id root)
     status = last_change(p, root, &record, &found);
     if (status != KAP_OK || !found || record.op != KAP_CHANGE_OP_DELETE)
         return status;
-    if (kap_id_eq(root, p->id))
+    if (model_is_root(p->model->schema, p->desc->kind, root, p->id))
         return kap_model_refuse_row(p->model, KAP_GONE, p->desc->kind, p->id,
                                     "this id belonged to a %s that was deleted; ids are not used twice", p->desc->name);
     p->sys.rev = record.rev;
@@ -172,6 +172,8 @@ static kap_status root_resolve(struct putting *p, struct kap_id *root_out)
             status = kap_model_find(p->model, kind, id, &parent);
         if (status == KAP_OK)
             *root_out = parent.root;
+        if (status == KAP_OK && kap_id_eq(parent.root, p->id) && desc->kind != KAP_KIND_PROFILE)
+            return exists_refuse(p);
         if (status == KAP_NOT_FOUND)
             return kap_model_refuse_row(p->model, KAP_INVALID, kind, id,
                                         "the %s that this %s belongs to does not exist",

@@ -148,7 +148,7 @@ kap_status model_row_write(struct kap_model *model, uint8_t kind, struct kap_id 
     kap_key_row(&key, desc->group, root, kind, id);
     kap_status status =
         after ? kap_txn_put(model->txn, kap_key_bytes(&key), *after) : kap_txn_delete(model->txn, kap_key_bytes(&key));
-    if (status == KAP_OK && !kap_id_eq(root, id) && (!before || !after))
+    if (status == KAP_OK && !model_is_root(model->schema, kind, root, id) && (!before || !after))
         status = locator_write(model, &row, after != NULL);
     if (status == KAP_OK)
         status = kap_index_diff(model->schema, kind, id, before, after, model->arena, &sink);

@@ -69,7 +69,7 @@ kap_status model_tree_touch(struct kap_model *model, uint8_t kind, struct kap_id
 {
     struct kap_tree_change *change;
     int64_t had = 0, has = 0;
-    bool is_root = kap_id_eq(root, id);
+    bool is_root = model_is_root(model->schema, kind, root, id);
     if (kind == KAP_KIND_TREE_HEAD || (is_root && !model_kind_has_head(model->schema, kind)))
         return KAP_OK;
     kap_status status = model_tree_change(model, root, &change);

@@ -2,6 +2,7 @@
 
 #include "tests/lib/test.h"
 
+#include "engine/model/check.h"
 #include "proto/wire.h"
 
 static void store_open(struct service_fixture *fixture)
@@ -39,8 +40,33 @@ void service_fixture_open(struct service_fixture *fixture, uint64_t seed)
     store_open(fixture);
 }
 
+/* Everything that follows from the rows is as the rows say. */
+void service_fixture_check(struct service_fixture *fixture)
+{
+    struct kap_read_context context;
+    struct kap_model_check_result result;
+    struct kap_view view;
+    kap_status status = KAP_PENDING;
+    kap_store_context_init(fixture->store, &context);
+    while (status == KAP_PENDING) {
+        kap_store_view_begin(fixture->store, &view, &context);
+        status = kap_model_check(&view, &kap_schema, &fixture->env->memory, &result);
+        kap_store_view_end(fixture->store, &view);
+        for (bool ready = status != KAP_PENDING; !ready;) {
+            kap_store_pump(fixture->store);
+            kap_queue_poll(fixture->queue, 1000000);
+            ready = kap_store_next_ready(fixture->store) == &context;
+        }
+    }
+    kap_read_context_release(&context);
+    cr_assert_eq(status, KAP_OK);
+    cr_assert_eq(result.faults, 0, "%s", result.first_fault);
+    cr_assert_gt(result.rows, 0);
+}
+
 void service_fixture_close(struct service_fixture *fixture)
 {
+    service_fixture_check(fixture);
     store_close(fixture);
     kap_arena_deinit(&fixture->arena);
     kap_losing_destroy(fixture->env);

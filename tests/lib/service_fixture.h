@@ -17,6 +17,8 @@ struct service_fixture {
 };
 
 void service_fixture_open(struct service_fixture *fixture, uint64_t seed);
+/* close checks first (kap_model_check). */
+void service_fixture_check(struct service_fixture *fixture);
 void service_fixture_close(struct service_fixture *fixture);
 /* Closes and opens the store again, with nothing cached. */
 void service_fixture_reopen(struct service_fixture *fixture);
