@@ -179,3 +179,59 @@ Test(session, a_list_value_in_use_cannot_go)
     cr_assert_eq(error.referrers[0].kind, KAP_KIND_SESSION);
     service_fixture_close(&fx);
 }
+
+Test(session, is_read_and_saved_again_from_cold_files)
+{
+    world_open();
+    struct kap_principal coach = fixture_user(&fx, "coach@example.org", KAP_ROLE_COACH);
+    struct kap_session_save_request *request = fixture_session(&fx, sport, level, "Monday", 3, 2);
+    struct kap_session_save_reply saved = save(coach, request);
+    struct kap_compaction_run_request run = {.has_wait = true, .wait = true};
+    struct kap_compaction_run_reply done;
+    cr_assert_eq(service_call(&fx, fx.admin, KAP_OP_COMPACTION_RUN, &run, &done, NULL), KAP_OK);
+    service_fixture_reopen(&fx);
+    cr_assert_eq(graph_of(coach, saved.id).n_rows, 11);
+    cr_assert_gt(fx.call.runs, 1);
+    service_fixture_reopen(&fx);
+    struct kap_sys sys = {.has_id = true, .id = saved.id};
+    request->session->sys = &sys;
+    request->session->title = kap_bytes_str("Tuesday");
+    request->n_sequences = request->n_objectives = 0;
+    cr_assert_eq(save(coach, request).n_changes, 1);
+    cr_assert_gt(fx.call.runs, 1);
+    struct kap_snapshot_create_request snapshot = {.has_name = true, .name = kap_bytes_str("monday")};
+    struct kap_snapshot_create_reply made;
+    cr_assert_eq(service_call(&fx, fx.admin, KAP_OP_SNAPSHOT_CREATE, &snapshot, &made, NULL), KAP_OK);
+    cr_assert_geq(made.snapshot->commit_seq, saved.commit_seq);
+    service_fixture_close(&fx);
+}
+
+Test(session, a_validated_one_is_a_draft_again_after_an_edit_and_a_pending_one_is_not_edited)
+{
+    world_open();
+    struct kap_principal coach = fixture_user(&fx, "coach@example.org", KAP_ROLE_COACH);
+    struct kap_session_save_reply saved = save(coach, fixture_session(&fx, sport, level, "Monday", 1, 1));
+    struct kap_sys sys = {.has_id = true, .id = saved.id};
+    struct kap_session patch = {.sys = &sys, .has_status = true, .status = KAP_SESSION_STATUS_VALIDATED};
+    struct kap_session_save_request forced = {.session = &patch};
+    cr_assert_eq(service_call(&fx, coach, KAP_OP_SESSION_SAVE, &forced, NULL, NULL), KAP_STATE_CONFLICT);
+    save(fx.admin, &forced);
+    struct kap_objective objective = {.has_parent_kind = true,
+                                      .parent_kind = KAP_KIND_SESSION,
+                                      .has_parent = true,
+                                      .parent = saved.id,
+                                      .has_description = true,
+                                      .description = kap_bytes_str("Jump"),
+                                      .has_objective_type = true,
+                                      .objective_type = KAP_OBJECTIVE_TYPE_APPRENTISSAGE};
+    struct kap_objective_put_request put = {.objective = &objective};
+    cr_assert_eq(service_call(&fx, coach, KAP_OP_OBJECTIVE_PUT, &put, NULL, NULL), KAP_OK);
+    struct kap_session_get_request get = {.has_id = true, .id = saved.id};
+    struct kap_session_get_reply got;
+    cr_assert_eq(service_call(&fx, coach, KAP_OP_SESSION_GET, &get, &got, NULL), KAP_OK);
+    cr_assert_eq(got.session->status, KAP_SESSION_STATUS_DRAFT);
+    patch.status = KAP_SESSION_STATUS_PENDING;
+    save(fx.admin, &forced);
+    cr_assert_eq(service_call(&fx, coach, KAP_OP_OBJECTIVE_PUT, &put, NULL, NULL), KAP_STATE_CONFLICT);
+    service_fixture_close(&fx);
+}
