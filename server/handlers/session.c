@@ -2,8 +2,13 @@
 
 #include "server/handlers/handlers.h"
 
+enum { SAVE_BODY_BYTES_MAX = 4 * 1024 * 1024 };
+
 kap_status handle_session_save(struct kap_run *run, void *request_bytes, void *reply_bytes)
 {
+    if (run->call->body.len > SAVE_BODY_BYTES_MAX)
+        return kap_model_refuse(&run->model, KAP_TOO_LARGE, "a saved tree has at most %d bytes, this one has %zu",
+                                SAVE_BODY_BYTES_MAX, run->call->body.len);
     return kap_session_save(&run->model, request_bytes, reply_bytes);
 }
 
