@@ -498,8 +498,18 @@ kap_status kap_loop_create(struct kap_service *service, const struct kap_loop_op
     return KAP_OK;
 }
 
+/* The store still waits on the queue while it closes: what comes in for the sockets then is nobody's. */
+static void foreign_ignored(void *context, uint64_t user_data, int32_t result, uint32_t flags)
+{
+    (void)context;
+    (void)user_data;
+    (void)result;
+    (void)flags;
+}
+
 void kap_loop_destroy(struct kap_loop *loop)
 {
+    kap_env_uring_set_foreign(loop->queue, foreign_ignored, NULL);
     struct kap_memory *memory = &loop->env->memory;
     for (uint32_t i = 0; i < loop->n_listeners; i++)
         kap_listener_close(&loop->listeners[i].listener);

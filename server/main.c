@@ -11,6 +11,7 @@
 #include "engine/env/env_uring.h"
 #include "proto/kap_schema.h"
 #include "server/auth.h"
+#include "server/blobs.h"
 #include "server/config.h"
 #include "server/loop.h"
 
@@ -32,6 +33,7 @@ struct daemon {
     struct kap_queue *queue;
     struct kap_store *store;
     struct kap_service *service;
+    struct kap_blobs *blobs;
     struct kap_loop *loop;
     struct kap_listener listeners[2];
     uint32_t n_listeners;
@@ -262,6 +264,8 @@ static kap_status store_open(struct daemon *daemon, struct kap_error *error)
         kap_store_on_progress(daemon->store, reactor_wake, daemon->queue);
     if (status == KAP_OK)
         status = kap_service_create(daemon->store, &daemon->service);
+    if (status == KAP_OK)
+        status = kap_blobs_create(daemon->service, &daemon->blobs);
     return status;
 }
 
@@ -314,6 +318,7 @@ static void say_ready(const struct daemon *daemon)
 /* After a storage failure nothing in memory may reach anybody: the process ends as it is. */
 static void close_all(struct daemon *daemon)
 {
+    kap_blobs_destroy(daemon->blobs);
     if (daemon->loop)
         kap_loop_destroy(daemon->loop);
     else
