@@ -10,6 +10,7 @@ enum {
     KAP_EXIT_UNREACHABLE = 3,
     KAP_EXIT_REFUSED = 4,
     KAP_EXIT_CORRUPT = 5,
+    KAP_EXIT_STORAGE = 70,
 };
 
 struct kap_tool {
@@ -17,7 +18,7 @@ struct kap_tool {
     struct kap_client *client; /* connects with the first call */
 };
 
-/* 1xx and 2xx refused, not reachable, corrupt, else failed. */
+/* 2xx refused; unreachable, corrupt, storage; else failed. */
 int kap_exit_of(kap_status status);
 /* "kap: message" to standard error; returns the exit code. */
 int kap_tool_fail(kap_status status, const struct kap_error *error);

@@ -19,7 +19,7 @@ static const char usage[] =
     "\n"
     "  URL  kap://host:port or kap+unix:///path/kapd.sock; else KAP_URL, else kap://127.0.0.1:7411\n"
     "  KAP_TOKEN_FILE names a file with an API token.\n"
-    "Exit: 0 ok, 1 failed, 2 usage, 3 unreachable, 4 refused, 5 corruption found.\n";
+    "Exit: 0 ok, 1 failed, 2 usage, 3 unreachable, 4 refused, 5 corruption, 70 storage failure.\n";
 
 static const struct {
     const char *name;
@@ -33,10 +33,12 @@ int kap_exit_of(kap_status status)
 {
     if (status == KAP_OK)
         return KAP_EXIT_OK;
-    if (status == KAP_IO || status == KAP_DEADLINE)
+    if (status == KAP_UNREACHABLE || status == KAP_DEADLINE)
         return KAP_EXIT_UNREACHABLE;
     if (status == KAP_CORRUPT)
         return KAP_EXIT_CORRUPT;
+    if (status == KAP_IO || status == KAP_NO_SPACE)
+        return KAP_EXIT_STORAGE;
     return kap_status_class(status) == KAP_CLASS_AUTH ? KAP_EXIT_REFUSED : KAP_EXIT_FAILED;
 }
 

@@ -10,7 +10,14 @@
 #include "proto/ops.h"
 #include "proto/wire.h"
 
-enum { POOL_DEFAULT = 4, TIMEOUT_MS_DEFAULT = 30000, ATTEMPTS_MAX = 4, RETRY_MS = 20, TOKEN_BYTES_MAX = 128 };
+enum {
+    POOL_DEFAULT = 4,
+    TIMEOUT_MS_DEFAULT = 30000,
+    ATTEMPTS_MAX = 4,
+    RETRY_MS = 20,
+    TOKEN_BYTES_MAX = 128,
+    REPLIES_BYTES_MAX = 64 * 1024 * 1024
+};
 
 /* ---- life */
 
@@ -67,7 +74,11 @@ kap_status kap_client_open(const struct kap_client_options *options, struct kap_
     if (!client)
         return kap_error_set(error, KAP_NO_MEMORY, "no memory for a client");
     pthread_mutex_init(&client->lock, NULL);
-    pthread_cond_init(&client->freed, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&client->freed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     kap_arena_init(&client->hello_arena, &client->memory, 4096, 0);
     kap_status status = client_fill(client, options, error);
     if (status != KAP_OK) {
@@ -84,7 +95,7 @@ static void pipe_free(struct kap_pipe *pipe)
     link_close(pipe);
     kap_buffer_deinit(&pipe->in);
     kap_buffer_deinit(&pipe->out);
-    kap_buffer_deinit(&pipe->whole);
+    reassembly_deinit(&pipe->replies);
     kap_arena_deinit(&pipe->scratch);
     kap_memory_free(&client->memory, pipe);
 }
@@ -119,24 +130,37 @@ static struct kap_pipe *pipe_new(struct kap_client *client)
     pipe->fd = -1;
     kap_buffer_init(&pipe->in, &client->memory);
     kap_buffer_init(&pipe->out, &client->memory);
-    kap_buffer_init(&pipe->whole, &client->memory);
+    reassembly_init(&pipe->replies, &client->memory, REPLIES_BYTES_MAX);
     kap_arena_init(&pipe->scratch, &client->memory, 4096, 0);
     return pipe;
 }
 
 kap_status client_take(struct kap_client *client, struct kap_pipe **pipe_out, struct kap_error *error)
 {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += client->timeout_ms / 1000;
+    until.tv_nsec += client->timeout_ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
     pthread_mutex_lock(&client->lock);
-    while (!client->idle && client->n_pipes == client->pool_max)
-        pthread_cond_wait(&client->freed, &client->lock);
+    int waited = 0;
+    while (!client->idle && client->n_pipes == client->pool_max && waited == 0)
+        waited = pthread_cond_timedwait(&client->freed, &client->lock, &until);
     struct kap_pipe *pipe = client->idle;
     if (pipe) {
         client->idle = pipe->next;
-    } else {
+    } else if (client->n_pipes < client->pool_max) {
         pipe = pipe_new(client);
         client->n_pipes += pipe != NULL;
+        waited = 0;
     }
     pthread_mutex_unlock(&client->lock);
+    if (!pipe && waited != 0)
+        return kap_error_set(error, KAP_DEADLINE, "all %u connections of the pool are in use; give it more: pool=N",
+                             client->pool_max);
     if (!pipe)
         return kap_error_set(error, KAP_NO_MEMORY, "no memory for a connection");
     if (!link_is_stale(pipe)) {
@@ -171,10 +195,13 @@ kap_status kap_client_hello(struct kap_client *client, struct kap_hello_reply *h
     if (status != KAP_OK)
         return status;
     client_give(pipe);
-    if (!client->has_hello)
-        return kap_error_set(error, KAP_NO_MEMORY, "no memory for the answer to hello");
-    *hello_out = client->hello;
-    return KAP_OK;
+    pthread_mutex_lock(&client->lock);
+    if (client->has_hello)
+        *hello_out = client->hello;
+    else
+        status = kap_error_set(error, KAP_NO_MEMORY, "no memory for the answer to hello");
+    pthread_mutex_unlock(&client->lock);
+    return status;
 }
 
 /* ---- calls */
@@ -213,7 +240,7 @@ static int64_t retry_after_ms(struct kap_bytes body)
 }
 
 static kap_status call_once(struct kap_client *client, uint16_t op, const struct kap_meta *meta, struct kap_bytes body,
-                            struct kap_buffer *reply, bool *from_server_out, struct kap_error *error)
+                            struct kap_buffer *reply, bool *from_server_out, bool *maybe_sent, struct kap_error *error)
 {
     struct kap_pipe *pipe;
     struct kap_pipe_reply answer;
@@ -224,6 +251,7 @@ static kap_status call_once(struct kap_client *client, uint16_t op, const struct
     if (status != KAP_OK)
         return status;
     uint32_t timeout_ms = meta && meta->has_deadline_ms ? meta->deadline_ms + 1000 : client->timeout_ms;
+    *maybe_sent = true;
     status = kap_pipe_submit(pipe, op, meta, body, &id, error);
     do {
         if (status == KAP_OK)
@@ -259,24 +287,25 @@ kap_status kap_client_call(struct kap_client *client, uint16_t op, const struct 
 {
     const struct kap_op_desc *desc = kap_op_find(op);
     struct kap_meta keyed = meta ? *meta : (struct kap_meta){0};
-    bool safe = desc && (desc->idempotent || desc->write);
+    bool safe = desc && (desc->idempotent || desc->write), maybe_sent = false;
     if (desc && desc->write && !desc->idempotent && !keyed.has_idempotency_key) {
         keyed.has_idempotency_key = true;
         arc4random_buf(keyed.idempotency_key.bytes, sizeof keyed.idempotency_key.bytes);
     }
     for (uint32_t attempt = 0;; attempt++) {
         struct kap_error last = {0};
-        kap_status status = call_once(client, op, &keyed, body, reply, from_server_out, &last);
+        kap_status status = call_once(client, op, &keyed, body, reply, from_server_out, &maybe_sent, &last);
         int64_t wait_ms = -1;
         if (status != KAP_OK && *from_server_out)
             wait_ms = retry_after_ms(kap_buffer_bytes(reply));
-        else if (status == KAP_IO || status == KAP_SHUTTING_DOWN)
+        else if (status == KAP_UNREACHABLE)
             wait_ms = RETRY_MS;
         if (status == KAP_OK || wait_ms < 0 || !safe || attempt + 1 == ATTEMPTS_MAX) {
             if (status != KAP_OK && *from_server_out)
                 kap_client_explain(status, kap_buffer_bytes(reply), error);
             else if (status != KAP_OK)
-                kap_error_set(error, status, "%s", last.text);
+                kap_error_set(error, status, "%s%s", last.text,
+                              desc && desc->write && maybe_sent ? "; whether it was written is unknown" : "");
             return status;
         }
         pause_ms(wait_ms, attempt);

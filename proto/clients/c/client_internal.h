@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "proto/clients/c/kap_client.h"
+#include "proto/clients/c/reassembly.h"
 #include "proto/frame.h"
 
 enum { CLIENT_TEXT_BYTES = 256, CLIENT_POOL_MAX = 64 };
@@ -23,7 +24,8 @@ struct kap_pipe {
     struct kap_pipe *next; /* in the pool */
     int fd; /* -1: not connected */
     struct kap_memory *memory;
-    struct kap_buffer in, out, whole; /* whole: a reply out of MORE frames */
+    struct kap_buffer in, out;
+    struct reassembly replies;
     size_t in_at, out_at;
     struct kap_arena scratch; /* unpacked bodies */
     struct kap_frame_limits limits;
@@ -44,7 +46,7 @@ struct kap_client {
     struct kap_pipe *idle;
     struct kap_arena hello_arena;
     struct kap_hello_reply hello;
-    bool has_hello;
+    bool has_hello; /* of the first connection; never written again, as callers point into it */
 };
 
 /* link.c */

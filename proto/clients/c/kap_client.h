@@ -8,8 +8,9 @@
  * Threads  a client: any; each call takes a connection of the pool for itself. A pipe: one thread at a time.
  * Retries  a call is sent again after a lost connection or a reply that says retryable only when that is safe: the
  *          operation is idempotent, or carries an idempotency key; writes are given one.
- * Errors   KAP_IO: not reachable or connection lost (with "unknown" in words when a write may have happened);
- *          KAP_DEADLINE: no answer in time. Otherwise the status of the server's ErrorReply, its message in error. */
+ * Errors   KAP_UNREACHABLE: no server there, or the connection was lost; KAP_DEADLINE: no answer in time. The words say
+ *          so when a write may have happened nevertheless. Otherwise the status of the server's ErrorReply, its message
+ *          in error. */
 #pragma once
 
 #include "engine/base/arena.h"
@@ -33,7 +34,7 @@ KAP_CHECKED kap_status kap_client_open(const struct kap_client_options *options,
                                        struct kap_error *error);
 /* No call is under way and no pipe open. */
 void kap_client_close(struct kap_client *client);
-/* What hello told; connects when nobody has yet. Text in it lives as long as the client. */
+/* What the first hello told; connects when nobody has yet. Text in it lives as long as the client. */
 KAP_CHECKED kap_status kap_client_hello(struct kap_client *client, struct kap_hello_reply *hello_out,
                                         struct kap_error *error);
 

@@ -28,7 +28,7 @@ static kap_status lost(struct kap_pipe *pipe, const char *what, struct kap_error
 {
     bool is_unix = pipe->client->address.is_unix;
     link_close(pipe);
-    return kap_error_set(error, KAP_IO, "the connection to %s%s%s was lost: %s", pipe->client->address.host,
+    return kap_error_set(error, KAP_UNREACHABLE, "the connection to %s%s%s was lost: %s", pipe->client->address.host,
                          is_unix ? "" : ":", is_unix ? "" : pipe->client->address.port, what);
 }
 
@@ -65,7 +65,25 @@ static int socket_unix(const char *path)
     return -1;
 }
 
-static int socket_tcp(const char *host, const char *port)
+/* connect that gives up in time; errno says why. */
+static bool connect_within(int fd, const struct addrinfo *info, uint32_t timeout_ms)
+{
+    int why = 0;
+    socklen_t len = sizeof why;
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    if (connect(fd, info->ai_addr, info->ai_addrlen) == 0)
+        return true;
+    if (errno != EINPROGRESS)
+        return false;
+    if (poll(&ready, 1, (int)KAP_MIN(timeout_ms, 1000000u)) <= 0)
+        why = ETIMEDOUT;
+    else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len) < 0)
+        why = errno;
+    errno = why;
+    return why == 0;
+}
+
+static int socket_tcp(const char *host, const char *port, uint32_t timeout_ms)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
     int fd = -1, one = 1;
@@ -74,13 +92,17 @@ static int socket_tcp(const char *host, const char *port)
         return -1;
     }
     for (struct addrinfo *info = list; info && fd < 0; info = info->ai_next) {
-        fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && connect(fd, info->ai_addr, info->ai_addrlen) < 0) {
+        fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd >= 0 && !connect_within(fd, info, timeout_ms)) {
+            int why = errno;
             close(fd);
+            errno = why;
             fd = -1;
         }
     }
+    int why = errno;
     freeaddrinfo(list);
+    errno = why;
     if (fd >= 0)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return fd;
@@ -120,9 +142,9 @@ static kap_status hello(struct kap_pipe *pipe, struct kap_error *error)
         pipe->send_bytes_max = welcome.limits->max_frame;
     if (status == KAP_OK) {
         pthread_mutex_lock(&client->lock);
-        kap_arena_reset(&client->hello_arena);
-        client->has_hello =
-            kap_wire_copy(&kap_hello_reply_msg, &welcome, &client->hello_arena, &client->hello) == KAP_OK;
+        if (!client->has_hello)
+            client->has_hello =
+                kap_wire_copy(&kap_hello_reply_msg, &welcome, &client->hello_arena, &client->hello) == KAP_OK;
         pthread_mutex_unlock(&client->lock);
     }
     kap_arena_deinit(&arena);
@@ -132,9 +154,10 @@ static kap_status hello(struct kap_pipe *pipe, struct kap_error *error)
 kap_status link_connect(struct kap_pipe *pipe, struct kap_error *error)
 {
     const struct client_address *address = &pipe->client->address;
-    pipe->fd = address->is_unix ? socket_unix(address->host) : socket_tcp(address->host, address->port);
+    pipe->fd = address->is_unix ? socket_unix(address->host)
+                                : socket_tcp(address->host, address->port, pipe->client->timeout_ms);
     if (pipe->fd < 0)
-        return kap_error_set(error, KAP_IO,
+        return kap_error_set(error, KAP_UNREACHABLE,
                              "no kapd answers at %s%s%s (%s); is it running? another address: -u URL or KAP_URL",
                              address->host, address->is_unix ? "" : ":", address->port, strerrorname_np(errno));
     (void)fcntl(pipe->fd, F_SETFL, O_NONBLOCK);
@@ -156,7 +179,7 @@ void link_close(struct kap_pipe *pipe)
     pipe->in_flight = 0;
     kap_buffer_clear(&pipe->in);
     kap_buffer_clear(&pipe->out);
-    kap_buffer_clear(&pipe->whole);
+    reassembly_clear(&pipe->replies);
     pipe->in_at = pipe->out_at = 0;
 }
 
@@ -249,7 +272,7 @@ kap_status link_read(struct kap_pipe *pipe, uint32_t timeout_ms, struct kap_fram
         if (status != KAP_PENDING)
             return lost(pipe, kap_status_sentence(status), error);
         if (pipe->fd < 0)
-            return kap_error_set(error, KAP_IO, "the connection was lost");
+            return kap_error_set(error, KAP_UNREACHABLE, "the connection was lost");
         status = out_push(pipe, &all_out, error);
         if (status == KAP_OK)
             status = wait_for(pipe, (short)(POLLIN | (all_out ? 0 : POLLOUT)), until_ms, error);
@@ -264,7 +287,7 @@ kap_status kap_pipe_flush(struct kap_pipe *pipe, struct kap_error *error)
 {
     bool all_out;
     if (pipe->fd < 0)
-        return kap_error_set(error, KAP_IO, "the connection was lost");
+        return kap_error_set(error, KAP_UNREACHABLE, "the connection was lost");
     for (;;) {
         kap_status status = out_push(pipe, &all_out, error);
         if (status != KAP_OK || all_out)

@@ -23,7 +23,7 @@ kap_status kap_pipe_submit(struct kap_pipe *pipe, uint16_t op, const struct kap_
     uint8_t meta_bytes[256];
     size_t meta_len = meta ? kap_wire_size(&kap_meta_msg, meta) : 0;
     if (pipe->fd < 0)
-        return kap_error_set(error, KAP_IO, "the connection was lost");
+        return kap_error_set(error, KAP_UNREACHABLE, "the connection was lost");
     if (meta_len > sizeof meta_bytes)
         return kap_error_set(error, KAP_INVALID, "meta is larger than %zu bytes", sizeof meta_bytes);
     if (meta_len > 0)
@@ -54,7 +54,6 @@ kap_status kap_pipe_submit(struct kap_pipe *pipe, uint16_t op, const struct kap_
 kap_status kap_pipe_next(struct kap_pipe *pipe, uint32_t timeout_ms, struct kap_pipe_reply *reply_out,
                          struct kap_error *error)
 {
-    kap_buffer_clear(&pipe->whole);
     for (;;) {
         struct kap_frame frame;
         kap_status status = link_read(pipe, timeout_ms, &frame, error);
@@ -65,18 +64,19 @@ kap_status kap_pipe_next(struct kap_pipe *pipe, uint32_t timeout_ms, struct kap_
         if (frame.request_id == 0) { /* about the connection itself: it ends */
             kap_client_explain((kap_status)frame.status, frame.body, error);
             link_close(pipe);
-            return KAP_IO;
+            return KAP_UNREACHABLE;
         }
         bool more = (frame.flags & KAP_FRAME_MORE) != 0;
         const struct kap_op_desc *op = kap_op_find(frame.op);
         bool stream = op && op->stream;
-        if (!stream && (more || pipe->whole.len > 0)) {
-            kap_buffer_append(&pipe->whole, frame.body.data, frame.body.len);
-            if (pipe->whole.failed)
-                return kap_error_set(error, KAP_NO_MEMORY, "no memory for a reply");
-            if (more)
+        if (!stream) {
+            status = reassembly_add(&pipe->replies, frame.request_id, more, frame.body, &frame.body);
+            if (status == KAP_PENDING)
                 continue;
-            frame.body = kap_buffer_bytes(&pipe->whole);
+            if (status != KAP_OK) { /* the rest of this reply would be taken for another */
+                link_close(pipe);
+                return kap_error_set(error, status, "a reply in several frames: %s", kap_status_sentence(status));
+            }
         }
         pipe->in_flight -= !more && pipe->in_flight > 0;
         *reply_out = (struct kap_pipe_reply){.request_id = frame.request_id,
@@ -95,7 +95,7 @@ static kap_status control(struct kap_pipe *pipe, uint16_t op, const struct kap_m
     size_t len = kap_wire_size(msg, request);
     KAP_ASSERT(len <= sizeof body);
     if (pipe->fd < 0)
-        return kap_error_set(error, KAP_IO, "the connection was lost");
+        return kap_error_set(error, KAP_UNREACHABLE, "the connection was lost");
     kap_wire_encode(msg, request, body);
     struct kap_frame frame = {.kind = KAP_FRAME_CONTROL, .op = op, .body = kap_bytes(body, len)};
     return link_frame(pipe, &frame, error);
