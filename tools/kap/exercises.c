@@ -3,6 +3,7 @@
  * Ids are named (UUID version 5 under the project's namespace), so a second import finds what the first one made and
  * changes nothing. Reference values are looked up by list and value first: what a curator has made under another id is
  * used as it is. An image that is not there now is attached by a later import; one attached before stays. */
+#include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #include "engine/base/uuid.h"
 #include "tools/kap/kap.h"
 
-enum { TERMS_MAX = 512, IMAGES_MAX = 24, LIST_PAGE = 200, DURATION_MIN = 10 };
+enum { TERMS_MAX = 512, IMAGES_MAX = 24, LIST_PAGE = 200, DURATION_MIN = 10, SLUG_BYTES = 97 };
 
 static const struct kap_id project_namespace = {
     {0x6b, 0x61, 0x70, 0x64, 0x2f, 0x9d, 0x4c, 0x1e, 0xa7, 0x53, 0x08, 0xe2, 0x5b, 0xc4, 0x31, 0x7a}};
@@ -29,13 +30,13 @@ struct import {
     char directory[1024];
     struct term terms[TERMS_MAX];
     uint32_t n_terms;
-    uint32_t terms_created, created, updated, unchanged, attached, absent;
+    uint32_t terms_created, created, updated, unchanged, attached, already, absent;
 };
 
-static struct kap_id named_id(const char *kind, const char *list, const char *name)
+static struct kap_id term_id(int32_t list, const char *value)
 {
     char text[256];
-    int len = snprintf(text, sizeof text, "%s/%s%s%s", kind, list, list[0] ? "/" : "", name);
+    int len = snprintf(text, sizeof text, "ref_item/%s/%s", kap_enum_name(&kap_ref_kind_enum, list), value);
     return kap_uuid_v5(project_namespace, kap_bytes(text, (size_t)len));
 }
 
@@ -74,7 +75,7 @@ static kap_status list_load(struct import *import, int32_t list, struct kap_erro
 static kap_status term_create(struct import *import, int32_t list, const char *value, struct kap_error *error)
 {
     char label[65];
-    struct kap_sys sys = {.has_id = true, .id = named_id("ref_item", kap_enum_name(&kap_ref_kind_enum, list), value)};
+    struct kap_sys sys = {.has_id = true, .id = term_id(list, value)};
     snprintf(label, sizeof label, "%s", value);
     label[0] = (char)(label[0] >= 'a' && label[0] <= 'z' ? label[0] - 'a' + 'A' : label[0]);
     for (char *at = label; *at; at++)
@@ -153,8 +154,10 @@ static kap_status image_attach(struct import *import, struct kap_exercise *exerc
     if (status != KAP_OK)
         return status;
     struct kap_media *media = media_at(exercise, position);
-    if (media && kap_bytes_eq(media->blob, kap_bytes(hash, 32)))
+    if (media && kap_bytes_eq(media->blob, kap_bytes(hash, 32))) {
+        import->already++;
         return KAP_OK;
+    }
     import->attached++;
     if (!media)
         media = &exercise->media[exercise->n_media++];
@@ -186,7 +189,8 @@ static kap_status images_attach(struct import *import, const json_t *images, con
             if (status != KAP_OK)
                 return status;
         } else {
-            import->absent += media_at(exercise, i) == NULL;
+            uint32_t *count = media_at(exercise, i) ? &import->already : &import->absent;
+            (*count)++;
         }
     }
     return KAP_OK;
@@ -267,9 +271,8 @@ static void scalars_fill(const json_t *from, struct kap_exercise *exercise)
 {
     static const char *const forces[] = {"static", "pull", "push", NULL};
     static const char *const mechanics[] = {"compound", "isolation", NULL};
-    exercise->has_title = exercise->has_slug = exercise->has_activity_type = exercise->has_duration = true;
+    exercise->has_title = exercise->has_activity_type = exercise->has_duration = true;
     exercise->title = kap_bytes_str(text_of(from, "name"));
-    exercise->slug = kap_bytes_str(text_of(from, "id"));
     exercise->activity_type = KAP_ACTIVITY_TYPE_EXERCISE;
     exercise->duration = DURATION_MIN;
     exercise->force = number_in(forces, text_of(from, "force"));
@@ -282,11 +285,24 @@ static void scalars_fill(const json_t *from, struct kap_exercise *exercise)
     exercise->attribution = kap_bytes_str("free-exercise-db");
 }
 
+/* Lower case; what a slug may not hold becomes "_". */
+static void slug_of(const char *id, char slug_out[SLUG_BYTES])
+{
+    size_t len = 0;
+    for (; id[len] && len < SLUG_BYTES - 1; len++) {
+        unsigned char letter = (unsigned char)id[len];
+        bool plain = isalnum(letter) && letter < 128;
+        slug_out[len] = (char)(plain || letter == '-' ? tolower(letter) : '_');
+    }
+    slug_out[len] = '\0';
+}
+
 static kap_status exercise_import(struct import *import, const json_t *from, struct kap_error *error)
 {
-    const char *slug = text_of(from, "id");
-    struct kap_sys sys = {.has_id = true, .id = named_id("exercise", "", slug)};
-    struct kap_exercise exercise = {.sys = &sys};
+    char slug[SLUG_BYTES];
+    slug_of(text_of(from, "id"), slug);
+    struct kap_sys sys = {.has_id = true, .id = kap_uuid_v5(project_namespace, kap_bytes_str(slug))};
+    struct kap_exercise exercise = {.sys = &sys, .has_slug = true, .slug = kap_bytes_str(slug)};
     struct kap_exercise_get_request get = {.has_id = true, .id = sys.id};
     struct kap_exercise_get_reply got = {0};
     struct kap_error ignored = {0};
@@ -369,8 +385,9 @@ int kap_import_exercises(struct kap_tool *tool, const char *path)
     kap_status status = import_run(&import, corpus, &error);
     kap_arena_deinit(&import.arena);
     json_decref(corpus);
-    printf(
-        "exercises created %u, updated %u, unchanged %u; reference values created %u; images attached %u, absent %u\n",
-        import.created, import.updated, import.unchanged, import.terms_created, import.attached, import.absent);
+    printf("created %u updated %u unchanged %u images attached %u already %u absent %u\n", import.created,
+           import.updated, import.unchanged, import.attached, import.already, import.absent);
+    if (import.terms_created > 0)
+        printf("reference values created %u\n", import.terms_created);
     return status == KAP_OK ? 0 : kap_tool_fail(status, &error);
 }

@@ -3,30 +3,38 @@
 #include <string.h>
 
 #include "engine/base/assert.h"
+#include "engine/base/uuid.h"
 #include "tools/kap/kap.h"
 
 static const char usage[] =
     "kap - requests to a kapd\n"
     "\n"
-    "  kap [-u URL] call OP [JSON | -]             one typed request, for example: kap call session.get '{\"id\": "
-    "\"...\"}'\n"
-    "  kap [-u URL] import free-exercise-db PATH   the exercise library and its images\n"
-    "  kap [-u URL] import ndjson PATH             what export wrote: ids, revisions and times are kept\n"
-    "  kap [-u URL] export [--kind K] [--blobs DIR]  all rows as ndjson, in (kind, id) order\n"
-    "  kap [-u URL] blob put FILE [--type TYPE]    prints the blob's hash\n"
-    "  kap [-u URL] blob get HASH [-o FILE] [--range A-B]\n"
-    "  kap [-u URL] shell                          requests by hand, with completion\n"
+    "  kap [-u URL] [--as USER] COMMAND\n"
     "\n"
-    "  URL  kap://host:port or kap+unix:///path/kapd.sock; else KAP_URL, else kap://127.0.0.1:7411\n"
-    "  KAP_TOKEN_FILE names a file with an API token.\n"
+    "  call OP [JSON | -]            one typed request: kap call session.get '{\"id\": \"...\"}'\n"
+    "       --as USER                on behalf of this user (its UUID; service and administrators)\n"
+    "       --idempotency-key UUID   the same key and request are carried out once\n"
+    "  ops                           the names of all operations\n"
+    "  import free-exercise-db PATH  the exercise library and its images\n"
+    "  import ndjson PATH | -        what export wrote; ids, revisions and times are kept\n"
+    "         --blobs DIR            and the blobs\n"
+    "         --dry-run              says what would change\n"
+    "  export [--kind K] [-o FILE]   all rows as ndjson, in (kind, id) order\n"
+    "         --blobs DIR            and the blobs they use, as files named by their SHA-256\n"
+    "  blob put FILE [--type TYPE]   prints the blob's id, its SHA-256\n"
+    "  blob get ID [-o FILE] [--range A-B]\n"
+    "  shell                         requests by hand: completion, history, help OP\n"
+    "\n"
+    "URL: kap://host:port or kap+unix:///path/kapd.sock; else KAP_URL, else kap://127.0.0.1:7411.\n"
+    "KAP_TOKEN_FILE names a file with an API token.\n"
     "Exit: 0 ok, 1 failed, 2 usage, 3 unreachable, 4 refused, 5 corruption, 70 storage failure.\n";
 
 static const struct {
     const char *name;
     int (*run)(struct kap_tool *tool, int argc, char **argv);
 } commands[] = {
-    {"call", kap_call_main},     {"blob", kap_blob_main},   {"import", kap_import_main},
-    {"export", kap_export_main}, {"shell", kap_shell_main},
+    {"call", kap_call_main},     {"ops", kap_ops_main},       {"blob", kap_blob_main},
+    {"import", kap_import_main}, {"export", kap_export_main}, {"shell", kap_shell_main},
 };
 
 int kap_exit_of(kap_status status)
@@ -55,9 +63,27 @@ int kap_tool_usage(const char *text)
     return KAP_EXIT_USAGE;
 }
 
+bool kap_tool_meta(struct kap_tool *tool, int letter, const char *text)
+{
+    struct kap_id id;
+    if (kap_uuid_parse(kap_bytes_str(text), &id) != KAP_OK) {
+        fprintf(stderr, "kap: %s takes a UUID, not \"%.60s\"\n", letter == 'a' ? "--as" : "--idempotency-key", text);
+        return false;
+    }
+    if (letter == 'a') {
+        tool->meta.has_on_behalf_of = true;
+        tool->meta.on_behalf_of = id;
+    } else {
+        tool->meta.has_idempotency_key = true;
+        tool->meta.idempotency_key = id;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"url", required_argument, NULL, 'u'},
+                                            {"as", required_argument, NULL, 'a'},
                                             {"help", no_argument, NULL, 'h'},
                                             {"version", no_argument, NULL, 'V'},
                                             {0}};
@@ -71,7 +97,7 @@ int main(int argc, char **argv)
         } else if (letter == 'h' || letter == 'V') {
             fputs(letter == 'h' ? usage : "kap " KAP_VERSION "\n", stdout);
             return 0;
-        } else {
+        } else if (letter != 'a' || !kap_tool_meta(&tool, letter, optarg)) {
             return KAP_EXIT_USAGE;
         }
     }

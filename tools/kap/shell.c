@@ -119,6 +119,8 @@ static void request(struct kap_tool *tool, char *line)
     kap_status status = kap_json_call(tool, line, kap_bytes_str(*json ? json : "{}"), 2, &out, &error);
     if (status == KAP_OK)
         printf("%.*s\n", (int)out.len, (const char *)out.data);
+    else if (out.len > 0)
+        printf("%.*s\n", (int)out.len, (const char *)out.data);
     else
         printf("%s: %s\n", kap_status_name(status), error.text[0] ? error.text : kap_status_sentence(status));
     kap_buffer_deinit(&out);
