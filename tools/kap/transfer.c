@@ -16,6 +16,14 @@
 
 enum { PAGE_ROWS = 200, RESTORE_ROWS = 200, RESTORE_BYTES = 1024 * 1024, HASH_TEXT = 65 };
 
+/* Heads of trees and references of blobs are made by the server; blobs themselves travel as files; tokens are secrets and
+ * stay where they are. Kinds without a message are of a later version. */
+static bool kind_travels(int32_t kind)
+{
+    return kap_message_of_kind((uint32_t)kind) && kind != KAP_KIND_TREE_HEAD && kind != KAP_KIND_BLOB &&
+           kind != KAP_KIND_BLOB_REF && kind != KAP_KIND_AUTH_TOKEN;
+}
+
 /* ---- export */
 
 static kap_status blob_sink(void *context, struct kap_bytes bytes)
@@ -30,24 +38,60 @@ static void hash_print(struct kap_bytes hash, char text[HASH_TEXT])
 }
 
 /* Under its hash; one that is there is left alone. */
-static kap_status blob_write(struct kap_tool *tool, const char *directory, struct kap_bytes row,
-                             struct kap_arena *arena, struct kap_error *error)
+static kap_status blob_write(struct kap_tool *tool, const char *directory, struct kap_bytes hash, struct kap_error *error)
 {
-    struct kap_blob blob;
-    char hash[HASH_TEXT], path[1200];
+    char text[HASH_TEXT], path[1200];
     struct stat stat_buffer;
-    kap_status status = kap_wire_decode(&kap_blob_msg, row, arena, KAP_WIRE_STORED, &blob, NULL);
-    if (status != KAP_OK || blob.hash.len != 32)
-        return kap_error_set(error, KAP_DECODE, "a blob's row cannot be read");
-    hash_print(blob.hash, hash);
-    snprintf(path, sizeof path, "%.1000s/%s", directory, hash);
-    if (stat(path, &stat_buffer) == 0 && (uint64_t)stat_buffer.st_size == blob.size)
+    hash_print(hash, text);
+    snprintf(path, sizeof path, "%.1000s/%s", directory, text);
+    if (stat(path, &stat_buffer) == 0)
         return KAP_OK;
     FILE *file = fopen(path, "we");
     if (!file)
         return kap_error_set(error, KAP_INVALID, "cannot write %s (%s)", path, strerrorname_np(errno));
-    status = kap_blob_download(tool->client, blob.hash.data, 0, UINT64_MAX, blob_sink, file, error);
-    return fclose(file) == 0 || status != KAP_OK ? status : kap_error_set(error, KAP_NO_SPACE, "cannot write %s", path);
+    kap_status status = kap_blob_download(tool->client, hash.data, 0, UINT64_MAX, blob_sink, file, error);
+    if (fclose(file) != 0 && status == KAP_OK)
+        status = kap_error_set(error, KAP_NO_SPACE, "cannot write %s", path);
+    if (status != KAP_OK)
+        remove(path); /* half a blob must not pass for one that is there */
+    return status;
+}
+
+/* Every blob that a row names, at whatever depth its message does. */
+static kap_status blobs_write(struct kap_tool *tool, const char *directory, const struct kap_msg *msg, const void *in,
+                              struct kap_error *error)
+{
+    kap_status status = KAP_OK;
+    for (uint16_t i = 0; i < msg->n_fields; i++) {
+        const struct kap_field *field = &msg->fields[i];
+        for (size_t n = 0; n < kap_field_count(field, in) && status == KAP_OK; n++) {
+            const void *item = kap_field_item(field, in, n);
+            if (field->type == KAP_FIELD_MESSAGE)
+                status = blobs_write(tool, directory, field->msg, item, error);
+            else if (field->type == KAP_FIELD_BYTES && field->rules && (field->rules->flags & KAP_FIELD_HASH))
+                status = blob_write(tool, directory, *(const struct kap_bytes *)item, error);
+        }
+    }
+    return status;
+}
+
+/* The row as it leaves the store: without its commit_seq, which is a position in this store's log and means nothing in
+ * another. Its blobs are written on the way. */
+static kap_status row_prepare(struct kap_tool *tool, const char *blobs, struct kap_typed_row *row, struct kap_arena *arena,
+                              struct kap_error *error)
+{
+    const struct kap_msg *msg = kap_message_of_kind((uint32_t)row->kind);
+    void *in = kap_arena_push(arena, msg->size);
+    if (!in)
+        return KAP_NO_MEMORY;
+    if (kap_wire_decode(msg, row->row, arena, KAP_WIRE_STORED, in, NULL) != KAP_OK)
+        return kap_error_set(error, KAP_DECODE, "a row of kind %s cannot be read", msg->name);
+    kap_status status = blobs ? blobs_write(tool, blobs, msg, in, error) : KAP_OK;
+    struct kap_sys *sys = *(struct kap_sys **)in; /* field 1 of every row */
+    if (sys)
+        sys->has_commit_seq = false;
+    row->row = kap_wire_encode_in(msg, in, arena);
+    return status == KAP_OK && !row->row.data ? KAP_NO_MEMORY : status;
 }
 
 static kap_status page_print(struct kap_tool *tool, const struct kap_dump_rows_reply *page, const char *blobs,
@@ -55,9 +99,10 @@ static kap_status page_print(struct kap_tool *tool, const struct kap_dump_rows_r
 {
     for (size_t i = 0; i < page->n_rows; i++) {
         kap_buffer_clear(line);
-        kap_status status = kap_json_print(&kap_typed_row_msg, &page->rows[i], 0, arena, line);
-        if (status == KAP_OK && blobs && page->rows[i].kind == KAP_KIND_BLOB)
-            status = blob_write(tool, blobs, page->rows[i].row, arena, error);
+        struct kap_typed_row row = page->rows[i];
+        kap_status status = row_prepare(tool, blobs, &row, arena, error);
+        if (status == KAP_OK)
+            status = kap_json_print(&kap_typed_row_msg, &row, 0, arena, line);
         if (status != KAP_OK)
             return status;
         kap_buffer_append_u8(line, '\n');
@@ -110,9 +155,7 @@ int kap_export_main(struct kap_tool *tool, int argc, char **argv)
     }
     for (uint16_t i = 0; i < kap_kind_enum.n_values; i++) {
         const struct kap_enum_value *value = &kap_kind_enum.values[i];
-        /* Heads of trees are made by the server; kinds without a message are of a later version. */
-        if (!kap_message_of_kind((uint32_t)value->number) || value->number == KAP_KIND_TREE_HEAD ||
-            (kind && strcmp(kind, value->name) != 0))
+        if (!kind_travels(value->number) || (kind && strcmp(kind, value->name) != 0))
             continue;
         any = true;
         kap_status status = kind_export(tool, value->number, blobs, &error);
@@ -124,20 +167,21 @@ int kap_export_main(struct kap_tool *tool, int argc, char **argv)
 
 /* ---- import */
 
+/* A batch is all or nothing, so one that is refused is sent again row by row; rows that refer to what comes later are
+ * refused then, and go in with the next round over the file. */
 struct restore {
     struct kap_tool *tool;
     struct kap_arena arena; /* of the rows gathered */
     struct kap_typed_row rows[RESTORE_ROWS];
     size_t n_rows, bytes;
-    uint64_t created, replaced, unchanged;
+    uint64_t created, replaced, unchanged, refused; /* of this round */
+    struct kap_error first;                         /* why the first was refused */
 };
 
-static kap_status restore_send(struct restore *restore, struct kap_error *error)
+static kap_status rows_send(struct restore *restore, struct kap_typed_row *rows, size_t n, struct kap_error *error)
 {
-    struct kap_restore_rows_request request = {.n_rows = restore->n_rows, .rows = restore->rows};
+    struct kap_restore_rows_request request = {.n_rows = n, .rows = rows};
     struct kap_restore_rows_reply reply;
-    if (restore->n_rows == 0)
-        return KAP_OK;
     kap_status status =
         kap_client_send(restore->tool->client, KAP_OP_RESTORE_ROWS, NULL, &request, &restore->arena, &reply, error);
     if (status == KAP_OK) {
@@ -145,65 +189,109 @@ static kap_status restore_send(struct restore *restore, struct kap_error *error)
         restore->replaced += reply.replaced;
         restore->unchanged += reply.unchanged;
     }
-    restore->n_rows = restore->bytes = 0;
-    kap_arena_reset(&restore->arena);
     return status;
 }
 
-static kap_status line_take(struct restore *restore, struct kap_bytes line, int32_t only, struct kap_error *error)
+static kap_status restore_send(struct restore *restore, struct kap_error *error)
+{
+    struct kap_error why = {0};
+    if (restore->n_rows == 0)
+        return KAP_OK;
+    kap_status status = rows_send(restore, restore->rows, restore->n_rows, &why);
+    if (status != KAP_OK && kap_status_class(status) != KAP_CLASS_REQUEST)
+        return kap_error_set(error, status, "%s", why.text);
+    for (size_t i = 0; i < restore->n_rows && status != KAP_OK; i++) {
+        struct kap_error single = {0};
+        kap_status alone = rows_send(restore, &restore->rows[i], 1, &single);
+        if (alone != KAP_OK && kap_status_class(alone) != KAP_CLASS_REQUEST)
+            return kap_error_set(error, alone, "%s", single.text);
+        if (alone != KAP_OK && restore->refused++ == 0)
+            restore->first = single;
+    }
+    restore->n_rows = restore->bytes = 0;
+    kap_arena_reset(&restore->arena);
+    return KAP_OK;
+}
+
+static kap_status line_take(struct restore *restore, struct kap_bytes line, struct kap_error *error)
 {
     struct kap_typed_row *row = &restore->rows[restore->n_rows];
     kap_status status = kap_json_parse(&kap_typed_row_msg, line, &restore->arena, row, error);
-    if (status != KAP_OK || row->kind != only)
+    if (status != KAP_OK)
         return status;
     restore->n_rows++;
     restore->bytes += row->row.len;
     return restore->n_rows == RESTORE_ROWS || restore->bytes >= RESTORE_BYTES ? restore_send(restore, error) : KAP_OK;
 }
 
-static kap_status kind_import(struct restore *restore, struct kap_bytes text, int32_t kind, const char *name,
-                              struct kap_error *error)
+static kap_status round_import(struct restore *restore, struct kap_bytes text, struct kap_error *error)
 {
-    char start[64];
     uint64_t number = 0;
-    int start_len = snprintf(start, sizeof start, "{\"kind\":\"%s\"", name);
     for (size_t at = 0; at < text.len;) {
         const uint8_t *end = memchr(text.data + at, '\n', text.len - at);
         size_t len = end ? (size_t)(end - text.data) - at : text.len - at;
-        struct kap_bytes line = kap_bytes(text.data + at, len);
-        number++;
-        at += len + 1;
-        if (len == 0 || !kap_bytes_starts(line, kap_bytes(start, (size_t)start_len)))
-            continue;
         struct kap_error why = {0};
-        kap_status status = line_take(restore, line, kind, &why);
+        number++;
+        kap_status status = len ? line_take(restore, kap_bytes(text.data + at, len), &why) : KAP_OK;
         if (status != KAP_OK)
-            return kap_error_set(error, status, "near line %llu: %s", (unsigned long long)number, why.text);
+            return kap_error_set(error, status, "line %llu: %s", (unsigned long long)number, why.text);
+        at += len + 1;
     }
     return restore_send(restore, error);
 }
 
-/* What others refer to comes first; the rest by number. */
-static const uint8_t first_kinds[] = {KAP_KIND_REF_ITEM, KAP_KIND_TAG,  KAP_KIND_TACTICAL_PRINCIPLE,
-                                      KAP_KIND_USER,     KAP_KIND_CLUB, KAP_KIND_BLOB};
-
+/* Rounds until nothing is refused, or a round brought nothing new. The figures are of all rounds together. */
 static kap_status ndjson_import(struct restore *restore, struct kap_bytes text, struct kap_error *error)
 {
-    bool done[256] = {false};
-    for (size_t i = 0; i < KAP_ARRAY_LEN(first_kinds) + kap_kind_enum.n_values; i++) {
-        size_t rest = i - KAP_ARRAY_LEN(first_kinds);
-        int32_t kind = i < KAP_ARRAY_LEN(first_kinds) ? first_kinds[i] : kap_kind_enum.values[rest].number;
-        if (done[kind & 255] || !kap_message_of_kind((uint32_t)kind))
+    uint64_t created = 0, replaced = 0, unchanged = 0;
+    for (int round = 0;; round++) {
+        restore->created = restore->replaced = restore->unchanged = restore->refused = 0;
+        restore->first = (struct kap_error){0};
+        kap_status status = round_import(restore, text, error);
+        created += restore->created;
+        replaced += restore->replaced;
+        if (round == 0)
+            unchanged = restore->unchanged;
+        bool news = restore->created + restore->replaced > 0;
+        if (status == KAP_OK && restore->refused > 0 && news)
             continue;
-        done[kind & 255] = true;
-        kap_status status = kind_import(restore, text, kind, kap_enum_name(&kap_kind_enum, kind), error);
-        if (status != KAP_OK)
-            return status;
+        if (status == KAP_OK && restore->refused > 0)
+            status = kap_error_set(error, restore->first.status, "%llu rows refused; the first: %s",
+                                   (unsigned long long)restore->refused, restore->first.text);
+        restore->created = created;
+        restore->replaced = replaced;
+        restore->unchanged = unchanged;
+        return status;
     }
-    return KAP_OK;
 }
 
-static int import_ndjson(struct kap_tool *tool, const char *path)
+/* What export --blobs wrote: every file is a blob; its name must be its hash. */
+static kap_status blobs_import(struct kap_tool *tool, const char *directory, uint64_t *count_out, struct kap_error *error)
+{
+    DIR *dir = opendir(directory);
+    const struct dirent *entry;
+    kap_status status = KAP_OK;
+    if (!dir)
+        return kap_error_set(error, KAP_INVALID, "cannot open %s (%s)", directory, strerrorname_np(errno));
+    while (status == KAP_OK && (entry = readdir(dir))) {
+        char path[1200], text[HASH_TEXT];
+        uint8_t hash[32];
+        uint64_t size;
+        bool was_there;
+        if (strlen(entry->d_name) != HASH_TEXT - 1)
+            continue;
+        snprintf(path, sizeof path, "%.900s/%s", directory, entry->d_name);
+        status = kap_blob_upload_file(tool->client, path, NULL, hash, &size, &was_there, error);
+        hash_print(kap_bytes(hash, sizeof hash), text);
+        if (status == KAP_OK && strcmp(text, entry->d_name) != 0)
+            status = kap_error_set(error, KAP_CORRUPT, "%s holds other bytes than its name says", path);
+        ++*count_out;
+    }
+    closedir(dir);
+    return status;
+}
+
+static int import_ndjson(struct kap_tool *tool, const char *path, const char *blobs)
 {
     struct kap_error error = {0};
     struct kap_buffer text;
@@ -211,12 +299,16 @@ static int import_ndjson(struct kap_tool *tool, const char *path)
     restore = (struct restore){.tool = tool};
     kap_buffer_init(&text, &tool->memory);
     kap_arena_init(&restore.arena, &tool->memory, 256 * 1024, 0);
+    uint64_t uploaded = 0;
     kap_status status = kap_read_all(path, &text, &error);
+    if (status == KAP_OK && blobs)
+        status = blobs_import(tool, blobs, &uploaded, &error);
     if (status == KAP_OK)
         status = ndjson_import(&restore, kap_buffer_bytes(&text), &error);
     kap_arena_deinit(&restore.arena);
     kap_buffer_deinit(&text);
-    printf("rows created %llu, replaced %llu, unchanged %llu\n", (unsigned long long)restore.created,
+    printf("blobs %llu; rows created %llu, replaced %llu, unchanged %llu\n", (unsigned long long)uploaded,
+           (unsigned long long)restore.created,
            (unsigned long long)restore.replaced, (unsigned long long)restore.unchanged);
     return status == KAP_OK ? 0 : kap_tool_fail(status, &error);
 }
@@ -224,8 +316,10 @@ static int import_ndjson(struct kap_tool *tool, const char *path)
 int kap_import_main(struct kap_tool *tool, int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "ndjson") == 0)
-        return import_ndjson(tool, argv[2]);
+        return import_ndjson(tool, argv[2], NULL);
+    if (argc == 5 && strcmp(argv[1], "ndjson") == 0 && strcmp(argv[3], "--blobs") == 0)
+        return import_ndjson(tool, argv[2], argv[4]);
     if (argc == 3 && strcmp(argv[1], "free-exercise-db") == 0)
         return kap_import_exercises(tool, argv[2]);
-    return kap_tool_usage("import ndjson PATH, or import free-exercise-db PATH");
+    return kap_tool_usage("import ndjson PATH [--blobs DIR], or import free-exercise-db PATH");
 }
