@@ -7,7 +7,7 @@
 #include "proto/wire.h"
 #include "server/connection_internal.h"
 
-enum { PINGS_MAX = 3, KEPT_BUFFER_BYTES = 64 * 1024 };
+enum { PINGS_MAX = 3, KEPT_BUFFER_BYTES = 64 * 1024, QUIET_NS = 1000000000 };
 
 void kap_connection_options_default(struct kap_connection_options *options)
 {
@@ -205,7 +205,7 @@ void kap_connection_sent(struct kap_connection *connection, size_t bytes)
     connection_touch(connection);
     if (connection->sending_at < sending->len)
         return;
-    if (sending->cap > KEPT_BUFFER_BYTES || kap_connection_is_idle(connection))
+    if (sending->cap > KEPT_BUFFER_BYTES)
         kap_buffer_deinit(sending);
     kap_buffer_clear(sending);
     connection->sending_at = 0;
@@ -381,7 +381,15 @@ static void connection_tick(struct kap_connection *connection, int64_t now_ns)
             return;
         connection_error(connection, KAP_OP_HELLO, 0, KAP_DEADLINE, "hello did not come in time");
         connection_shut(connection);
-    } else if (ping_ns > 0 && silence_ns >= ping_ns * (connection->pings + 1)) {
+        return;
+    }
+    if (silence_ns >= QUIET_NS && kap_connection_is_idle(connection)) { /* an idle client costs its struct alone */
+        kap_buffer_deinit(&connection->output);
+        kap_buffer_deinit(&connection->sending);
+        kap_buffer_clear(&connection->sending);
+        connection->sending_at = 0;
+    }
+    if (ping_ns > 0 && silence_ns >= ping_ns * (connection->pings + 1)) {
         if (connection->pings < PINGS_MAX) {
             ping(connection);
             return;
