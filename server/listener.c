@@ -96,7 +96,7 @@ kap_status kap_listener_tcp(const char *address, struct kap_listener *listener_o
     int fd = -1;
     if (!is_loopback(info->ai_addr))
         status =
-            kap_error_set(error, KAP_NOT_PERMITTED,
+            kap_error_set(error, KAP_INVALID,
                           "refusing to listen on %s: this version has no TLS, so tokens and data would cross the "
                           "network readable by anyone. Listen on a loopback address such as 127.0.0.1:7411 and let "
                           "a TLS proxy or an SSH tunnel carry it to other machines",
