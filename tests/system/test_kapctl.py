@@ -209,5 +209,70 @@ class Kapctl(unittest.TestCase):
         self.assertLessEqual(len(run(KAPCTL, "--help").stdout.splitlines()), 24)
 
 
+class Online(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.base = tempfile.mkdtemp(prefix="kapctl-")
+        cls.daemon = Daemon(os.path.join(cls.base, "data"))
+        cls.daemon.call("user.create", user(1))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.stop()
+        shutil.rmtree(cls.base)
+
+    def ask(self, *words, code=0):
+        done = run(KAPCTL, "-u", self.daemon.url, "-o", "json", *words)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return json.loads(done.stdout) if done.stdout else None
+
+    def test_status(self):
+        document = self.ask("status")
+        self.assertEqual(document["state"], "ready")
+        self.assertGreaterEqual(document["commits"]["durable_seq"], 1)
+        self.assertLess(document["uptime_s"], 60)
+        self.assertIn("\ncommits\nhead_seq", run(KAPCTL, "-u", self.daemon.url, "status").stdout)
+
+    def test_snapshots(self):
+        names = lambda: [card["name"] for card in self.ask("snapshot", "list").get("snapshots", [])]
+        self.ask("snapshot", "create", "one")
+        self.assertEqual(names(), ["one"])
+        self.ask("snapshot", "delete", "one", "--dry-run")
+        self.assertEqual(names(), ["one"])
+        self.ask("snapshot", "delete", "one")
+        self.assertEqual(names(), [])
+        self.ask("snapshot", "delete", "one", code=1)
+
+    def test_tokens(self):
+        made = self.ask("token", "create", "--name", "t", "--role", "ops", "--expires", "90d")
+        self.assertTrue(made["token"].startswith("kap_"))
+        ids = lambda: [card["id"] for card in self.ask("token", "list")["tokens"]]
+        self.assertIn(made["id"], ids())
+        self.ask("token", "revoke", made["id"], "--dry-run")
+        self.assertIn(made["id"], ids())
+        self.ask("token", "revoke", made["id"])
+        self.assertNotIn(made["id"], ids())
+        self.ask("token", "create", "--name", "t", "--role", "ops", "--expires", "soon", code=2)
+
+    def test_compaction(self):
+        self.assertTrue(self.ask("compaction", "run", "--wait")["started"])
+        self.assertFalse(self.ask("compaction", "run", "--dry-run")["started"])
+        self.assertEqual(len(self.ask("compaction", "status")["stats"]), 4)
+
+    def test_doctor(self):
+        checks = {row["check"]: row["result"] for row in self.ask("doctor")["checks"]}
+        self.assertEqual((checks["io_uring"], checks["server"], checks["directory"]), ("ok", "ok", "ok"))
+        nobody = run(KAPCTL, "-u", "kap+unix:///nowhere/kapd.sock", "doctor")
+        self.assertEqual(nobody.returncode, 1)
+        self.assertIn("start kapd", nobody.stdout)
+
+    def test_exit_codes(self):
+        self.assertEqual(run(KAPCTL, "-u", "kap+unix:///nowhere/kapd.sock", "status").returncode, 3)
+        address = self.daemon.ready.split("tcp=")[1].split()[0]
+        environment = {name: value for name, value in os.environ.items() if name != "KAP_TOKEN_FILE"}
+        self.assertEqual(run(KAPCTL, "-u", "kap://" + address, "status", env=environment).returncode, 4)
+        self.assertEqual(run(KAPCTL, "-u", self.daemon.url, "snapshot").returncode, 2)
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1], verbosity=1)

@@ -16,7 +16,10 @@ enum ctl_exit {
 };
 
 struct ctl {
+    const char *url; /* NULL: KAP_URL, else the default */
     bool json;
+    bool dry_run, wait;
+    const char *name, *role, *user, *expires; /* of token create */
     bool entries; /* --entries was given; entries_max of them */
     unsigned long entries_max;
     int argc; /* what follows the verb, options taken out */

@@ -8,6 +8,7 @@
 
 #include "engine/base/assert.h"
 #include "tools/kapctl/inspect.h"
+#include "tools/kapctl/online.h"
 #include "tools/kapctl/verify.h"
 
 struct verb {
@@ -27,6 +28,23 @@ static const struct verb verbs[] = {
      "for\n"
      "each thing checked, then ok, or what is damaged with file and offset. Exit 0: ok. 5: damaged. 1: could not look.",
      verify_run},
+    {"status", "", "a running kapd at a glance",
+     "Version, state, commits, memory, log, segments, compaction, and why writers wait if they do.", status_run},
+    {"compaction", "run|status", "sort segments into the lowest levels",
+     "run asks for it and returns; with --wait once it is done; --dry-run says how much there is to do.\n"
+     "status prints what compactions have read and written.",
+     compaction_run},
+    {"snapshot", "create NAME|list|delete NAME", "hard-link copies of the store",
+     "A snapshot is a directory under DIR/snapshots that kapd -D opens. delete takes --dry-run.", snapshot_run},
+    {"token", "create|list|revoke ID", "what services log in with",
+     "create --name N --role R [--user ID] [--expires 90d] prints the token once: only its hash is kept.\n"
+     "revoke takes --dry-run.",
+     token_run},
+    {"doctor", "[DIR]", "what is wrong, and what to do",
+     "Asks whether io_uring is permitted, the server reachable, the directory writable, the disk roomy, and whether "
+     "there\n"
+     "are snapshots and free log slots. Exit 1 when a check failed.",
+     doctor_run},
 };
 
 enum ctl_exit ctl_exit_of(kap_status status)
@@ -36,8 +54,14 @@ enum ctl_exit ctl_exit_of(kap_status status)
         return CTL_OK;
     case KAP_CORRUPT:
         return CTL_CORRUPT;
+    case KAP_UNREACHABLE:
+    case KAP_DEADLINE:
+        return CTL_UNREACHABLE;
+    case KAP_IO:
+    case KAP_NO_SPACE:
+        return CTL_STORAGE;
     default:
-        return CTL_FAILED;
+        return kap_status_class(status) == KAP_CLASS_AUTH ? CTL_REFUSED : CTL_FAILED;
     }
 }
 
@@ -65,7 +89,9 @@ static void help_print(void)
     for (size_t i = 0; i < KAP_ARRAY_LEN(verbs); i++)
         printf("  %-10s %-28s %s\n", verbs[i].name, verbs[i].arguments, verbs[i].line);
     printf("  %-10s %-28s %s\n\n", "help", "VERB", "more about one of them");
-    printf("  -o, --output table|json   how to print; table by default\n"
+    printf("  -u, --url URL             kap://host:port or kap+unix:///path; else KAP_URL. Token: KAP_TOKEN_FILE\n"
+           "  -o, --output table|json   how to print; table by default\n"
+           "      --dry-run             only say what would happen\n"
            "  -h, --help                this page\n"
            "      --version\n\n"
            "Exit codes: 0 ok, 1 failed, 2 usage, 3 unreachable, 4 refused, 5 corruption found, 70 storage failure.\n");
@@ -136,14 +162,30 @@ static bool number_parse(const char *text, unsigned long *number_out)
 /* CTL_OK: go on; otherwise exit with *result_out. */
 static bool options_parse(int argc, char **argv, struct ctl *ctl, enum ctl_exit *result_out)
 {
-    enum { OPTION_ENTRIES = 256, OPTION_VERSION };
+    enum {
+        OPTION_ENTRIES = 256,
+        OPTION_VERSION,
+        OPTION_DRY,
+        OPTION_WAIT,
+        OPTION_NAME,
+        OPTION_ROLE,
+        OPTION_USER,
+        OPTION_EXPIRES
+    };
     static const struct option options[] = {{"output", required_argument, NULL, 'o'},
+                                            {"url", required_argument, NULL, 'u'},
+                                            {"dry-run", no_argument, NULL, OPTION_DRY},
+                                            {"wait", no_argument, NULL, OPTION_WAIT},
+                                            {"name", required_argument, NULL, OPTION_NAME},
+                                            {"role", required_argument, NULL, OPTION_ROLE},
+                                            {"user", required_argument, NULL, OPTION_USER},
+                                            {"expires", required_argument, NULL, OPTION_EXPIRES},
                                             {"help", no_argument, NULL, 'h'},
                                             {"version", no_argument, NULL, OPTION_VERSION},
                                             {"entries", optional_argument, NULL, OPTION_ENTRIES},
                                             {NULL, 0, NULL, 0}};
     int option;
-    while ((option = getopt_long(argc, argv, "o:h", options, NULL)) != -1)
+    while ((option = getopt_long(argc, argv, "o:u:h", options, NULL)) != -1)
         switch (option) {
         case 'o':
             ctl->json = strcmp(optarg, "json") == 0;
@@ -160,6 +202,27 @@ static bool options_parse(int argc, char **argv, struct ctl *ctl, enum ctl_exit 
             printf("kapctl %s\n", KAP_VERSION);
             *result_out = CTL_OK;
             return false;
+        case 'u':
+            ctl->url = optarg;
+            break;
+        case OPTION_DRY:
+            ctl->dry_run = true;
+            break;
+        case OPTION_WAIT:
+            ctl->wait = true;
+            break;
+        case OPTION_NAME:
+            ctl->name = optarg;
+            break;
+        case OPTION_ROLE:
+            ctl->role = optarg;
+            break;
+        case OPTION_USER:
+            ctl->user = optarg;
+            break;
+        case OPTION_EXPIRES:
+            ctl->expires = optarg;
+            break;
         case OPTION_ENTRIES:
             ctl->entries = true;
             ctl->entries_max = ULONG_MAX;

@@ -146,8 +146,10 @@ static enum ctl_exit verdict_print(struct verify *verify, const char *path)
             printf("%s\n", verdict);
         json_decref(verify->document);
     }
-    if (failed)
-        return ctl_fail(&verify->error);
+    if (failed) {
+        ctl_fail(&verify->error);
+        return CTL_FAILED;
+    }
     return damages ? CTL_CORRUPT : CTL_OK;
 }
 
