@@ -195,7 +195,7 @@ class Client:
             self.early[answered] = (status, body)
         return self.early.pop(request_id)
 
-    def send(self, name, message=None, meta=None, **fields):
+    def send(self, name, /, message=None, meta=None, **fields):
         op, request_class, _ = OPERATIONS[name]
         meta = dict(meta or {})
         if self.on_behalf_of is not None:
@@ -209,10 +209,10 @@ class Client:
             raise Refused(status, requests.ErrorReply.FromString(body))
         return OPERATIONS[name][2].FromString(body)
 
-    def call(self, name, message=None, meta=None, **fields):
+    def call(self, name, /, message=None, meta=None, **fields):
         return self.result(name, self.send(name, message, meta, **fields))
 
-    def refused(self, expected, name, message=None, meta=None, **fields):
+    def refused(self, expected, name, /, message=None, meta=None, **fields):
         """The ErrorReply; the status must be the one expected."""
         try:
             reply = self.call(name, message, meta, **fields)

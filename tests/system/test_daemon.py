@@ -1,0 +1,192 @@
+"""kapd as a program: flags, configuration, its directory, its end."""
+
+import os
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+import kapwire
+from conftest import KAPD, Daemon, World
+from test_flows import graph
+
+
+@pytest.fixture
+def directory(base):
+    return base / ('d' + os.urandom(3).hex())
+
+
+def kapd(*arguments, code):
+    """What it said on both outputs; it must end by itself with this exit code."""
+    ended = subprocess.run([KAPD, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == code, f'exit {ended.returncode}: {said}'
+    return said
+
+
+def filled(directory):
+    """A stopped directory with one session in it; (its id, its graph)."""
+    running = Daemon(directory)
+    with running.client() as client:
+        saved = client.call('session.save', **World(client).tree())
+        stored = graph(client, saved.id)
+    running.stop()
+    return saved.id, stored
+
+
+def still_there(directory, session, stored):
+    running = Daemon(directory)
+    with running.client() as client:
+        assert graph(client, session) == stored
+    running.stop()
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['--lisen', '127.0.0.1:0'], ['--lisen', 'did you mean --listen']),
+    (['--wholly-unlike-anything'], ['--help']),
+    (['--listen'], ['wants a value']),
+    (['stray'], ['stray', '-D']),
+    (['--set', 'net.conections=3'], ['net.conections', 'did you mean net.connections']),
+    (['--set', 'net.connections'], ['key=value']),
+    (['--set', 'net.connections=many'], ['net.connections', 'whole number']),
+    (['--set', 'net.connections=0'], ['net.connections', 'out of range', '65536']),
+    (['--set', 'store.memtable=12parsec'], ['store.memtable', '64MiB']),
+    (['--set', 'log.level=loud'], ['log.level', 'debug']),
+    (['--set', 'auth.unix_roles=0:king'], ['auth.unix_roles', 'UID:ROLE']),
+    (['--set', 'memory.budget=1MiB'], ['memory.budget']),
+    (['--http', '127.0.0.1:0'], ['not available']),
+    (['--listen', '-', '--socket', '-'], ['nobody could connect']),
+])
+def test_misspelt_and_impossible(directory, arguments, words):
+    said = kapd('-D', directory, *arguments, code=2)
+    assert all(word in said for word in words), said
+    assert not directory.exists()
+
+
+def test_no_directory_given():
+    assert '-D DIR' in kapd(code=2)
+    assert '--ephemeral' in kapd('--ephemeral', '-D', 'x', code=2)
+
+
+def test_help_version_and_check():
+    assert '--check-config' in kapd('--help', code=0)
+    assert kapd('--version', code=0).startswith('kapd ')
+    assert 'in_flight = 17' in kapd('--check-config', '--set', 'net.in_flight=17', code=0)
+
+
+def test_configuration_file(base, directory):
+    file = base / ('c' + os.urandom(3).hex() + '.ini')
+    file.write_text('[net]\nin_flight = 33\nlisen = 127.0.0.1:0\n')
+    said = kapd('-D', directory, '-c', file, code=2)
+    assert 'net.lisen' in said and 'net.listen' in said and str(file) in said
+    file.write_text('[net]\nin_flight = 33\nconnections = 44\n')
+    said = kapd('-c', file, '--set', 'net.connections=55', '--check-config', code=0)
+    assert 'in_flight = 33' in said and 'connections = 55' in said
+    file.write_text('[net\n')
+    assert str(file) in kapd('-D', directory, '-c', file, code=2)
+    assert 'gone.ini' in kapd('-D', directory, '-c', base / 'gone.ini', code=2)
+
+
+def test_limits_of_the_configuration_hold(directory):
+    running = Daemon(directory, '--set', 'net.connections=2', '--set', 'net.hello_timeout=200ms')
+    with running.client() as first, kapwire.Client(running.unix, hello=False) as silent:
+        with pytest.raises(kapwire.Closed):
+            silent.read_reply()  # the reason, when one is given
+            silent.expect_close()
+            raise kapwire.Closed
+        with running.client():
+            third = kapwire.Client(running.unix, hello=False)
+            with third, pytest.raises((kapwire.Closed, kapwire.Refused)):
+                third.hello()
+        first.call('connection.ping')
+    running.stop()
+
+
+def test_directory_locked(directory):
+    running = Daemon(directory)
+    said = kapd('-D', directory, '--listen', '127.0.0.1:0', code=4)
+    assert 'in use' in said and str(directory) in said
+    with running.client() as client:
+        client.call('connection.ping')
+    running.stop()
+
+
+def test_directory_made_or_impossible(base, directory):
+    running = Daemon(directory)
+    running.stop()
+    assert directory.stat().st_mode & 0o777 == 0o700
+    said = kapd('-D', base / 'absent' / 'deep', '--listen', '127.0.0.1:0', code=1)
+    assert 'absent' in said and 'ENOENT' in said
+    file = base / ('f' + os.urandom(3).hex())
+    file.write_text('not a directory')
+    said = subprocess.run([KAPD, '-D', file], capture_output=True, text=True, timeout=60)
+    assert said.returncode not in (0, -6, -11) and said.stderr
+
+
+def test_half_written(directory):
+    """The log ends in the middle of a record, as after a power cut: what is whole stays."""
+    session, stored = filled(directory)
+    log = max((path for path in directory.rglob('*') if path.is_file() and 'wal' in str(path)),
+              key=lambda path: path.stat().st_mtime)
+    data = bytearray(log.read_bytes())
+    end = len(bytes(data).rstrip(b'\0'))
+    data[end:end + 20] = os.urandom(20)
+    log.write_bytes(data)
+    still_there(directory, session, stored)
+
+
+@pytest.mark.parametrize('keep', [0, 10])
+def test_a_new_directory_that_was_cut_short(directory, keep):
+    """A first start that died early: the next one starts, or says which file it is; never an empty store over a full one."""
+    filled(directory)
+    name = next(path for path in sorted(directory.iterdir()) if path.is_file() and path.suffix not in ('.sock',)
+                and path.stat().st_size > 16)
+    name.write_bytes(name.read_bytes()[:keep])
+    ended = subprocess.run([KAPD, '-D', directory, '--listen', '127.0.0.1:999999'], capture_output=True, text=True, timeout=60)
+    assert ended.returncode > 0, ended
+    assert ended.stderr.strip()
+
+
+def test_sigterm_under_load(directory):
+    """What was answered before the end is there after it."""
+    running = Daemon(directory)
+    with running.client() as client:
+        world = World(client)
+        asked = [client.send('session.save', **world.tree(f'Fin {i}', 2, 2)) for i in range(50)]
+        saved = [client.result('session.save', asked.pop(0)) for _ in range(10)]
+        running.process.terminate()
+        for request_id in asked:
+            try:
+                saved.append(client.result('session.save', request_id))
+            except kapwire.Refused as refused:
+                assert refused.status == kapwire.SHUTTING_DOWN and refused.error.retryable
+            except kapwire.Closed:
+                break
+    running.stop()
+    running = Daemon(directory)
+    with running.client() as client:
+        for reply in saved:
+            assert graph(client, reply.id)[0].tree_rev == reply.tree_rev
+    running.stop()
+
+
+def test_drain_ends_in_time_with_an_idle_client(directory):
+    running = Daemon(directory, '--set', 'net.drain_grace=300ms')
+    with running.client():
+        began = time.monotonic()
+        running.stop()
+        assert time.monotonic() - began < 20
+
+
+def test_ephemeral_leaves_nothing(base):
+    import signal
+    process = subprocess.Popen([KAPD, '--ephemeral'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               env={**os.environ, 'TMPDIR': str(base)})
+    words = dict(word.split('=', 1) for word in process.stdout.readline().split()[2:])
+    made = pathlib.Path(words['unix']).parent
+    with kapwire.Client(words['unix']) as client:
+        client.call('connection.ping')
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0 and made.parent == base and not made.exists()
+    process.stdout.close()
