@@ -1,0 +1,115 @@
+"""Requests that break a rule: which one is said, with the path, nothing is stored, and the connection goes on."""
+
+import pytest
+
+import kapwire
+from kapwire import INVALID, new_id, numbers, requests
+from test_flows import EXERCISE, SEQUENCE, graph
+
+SAVE, PING = numbers.OP_SESSION_SAVE, numbers.OP_PING
+
+
+def faults(error):
+    return {(fault.path, fault.code) for fault in error.faults}
+
+
+def save(world, **fields):
+    return requests.SessionSaveRequest(**world.tree(sequences=1, exercises=1, **fields))
+
+
+def save_refused(client, world, status=INVALID, **fields):
+    return client.refused(status, 'session.save', save(world, **fields))
+
+
+@pytest.fixture(autouse=True)
+def nothing_stored(daemon, world):
+    with daemon.client() as admin:
+        def total():
+            return admin.call('session.list', owner=world.coach, page={'want_count': True}).end.total
+        before = total()
+        yield
+        assert total() == before
+
+
+def test_unknown_op(client):
+    client.refused_body(kapwire.UNKNOWN_OP, 9999, b'')
+
+
+def test_unknown_field(client):
+    error = client.refused_body(INVALID, numbers.OP_SESSION_GET, b'\x0a\x10' + new_id() + b'\x98\x06\x01')
+    assert 'unknown_field' in {fault.code for fault in error.faults}
+
+
+def test_wrong_type(client):
+    error = client.refused_body(INVALID, numbers.OP_SESSION_GET, b'\x08\x01')
+    assert ('id', 'wrong_type') in faults(error)
+
+
+def test_cut_body(client, world):
+    client.refused_body(kapwire.DECODE, SAVE, save(world).SerializeToString()[:-3])
+
+
+def test_too_long_text(client, world):
+    error = save_refused(client, world, title='x' * 201)
+    fault, = error.faults
+    assert (fault.path, fault.code, fault.limit, fault.actual) == ('session.title', 'too_long', 200, 201)
+
+
+def test_bad_utf8(client, world):
+    body = save(world, title='MARK').SerializeToString().replace(b'MARK', b'\xff\xfe\xfdx')
+    client.refused_body(kapwire.DECODE, SAVE, body)
+
+
+def test_missing_fields_all_at_once(client, world):
+    error = client.refused(INVALID, 'session.save', session={'title': 'x'}, sequences=[
+        {'sequence': {'title': 'x'}, 'exercises': [{'exercise': {'title': 'x'}}]}])
+    assert {('session.' + name, 'required') for name in ('objective', 'sport', 'level', 'age_category', 'duration')} <= faults(error)
+
+
+def test_unknown_enum(client, world):
+    assert ('session.age_category', 'unknown_value') in faults(save_refused(client, world, age_category=99))
+
+
+def test_reference_to_nothing_and_to_the_wrong_kind(client, world):
+    for wrong in (new_id(), world.level, world.coach):
+        assert 'session.sport' in {fault.path for fault in save_refused(client, world, sport=wrong).faults}
+
+
+def test_duplicate_unique_key(client, world):
+    client.refused(kapwire.UNIQUE, 'user.create', user={'email': f'coach-{world.mark}@example.org'})
+
+
+def test_forged_cursor(client, world):
+    client.refused(kapwire.BAD_CURSOR, 'session.list', owner=world.coach, page={'cursor': b'forged' * 8})
+
+
+def test_1001_ops(client):
+    client.refused(INVALID, 'txn.batch', ops=[{'op': PING}] * 1001)
+
+
+def test_a_tree_over_the_limits(client, world):
+    tree = world.tree(sequences=65, exercises=0)
+    assert 'sequences' in {fault.path for fault in client.refused(INVALID, 'session.save', **tree).faults}
+    tree = world.tree(sequences=40, exercises=20)
+    with pytest.raises(kapwire.Refused) as refused:
+        client.call('session.save', **tree)
+    assert refused.value.status in (INVALID, kapwire.TOO_LARGE) and '1000' in str(refused.value)
+
+
+def test_a_move_across_roots(client, world):
+    one, two = (client.call('session.save', save(world)) for _ in range(2))
+    (_, first), (_, second) = graph(client, one.id), graph(client, two.id)
+    moved = {'sys': {'id': first[EXERCISE][0].sys.id}, 'sequence': second[SEQUENCE][0].sys.id}
+    with pytest.raises(kapwire.Refused) as refused:
+        client.call('exercise.put', exercise=moved)
+    assert refused.value.status in (INVALID, kapwire.STATE_CONFLICT)
+    assert (graph(client, one.id)[1], graph(client, two.id)[1]) == (first, second)
+    for saved in (one, two):
+        client.call('session.delete', id=saved.id)
+
+
+def test_nesting(client):
+    body = b''
+    for _ in range(120):
+        body = b'\x0b' + body + b'\x0c'
+    client.refused_body(kapwire.DECODE, numbers.OP_SESSION_GET, body)
