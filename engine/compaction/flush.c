@@ -166,6 +166,7 @@ static enum kap_step flush_edit(struct kap_background *background, struct kap_qu
                                          .n_add = 1,
                                          .flushed_seq = flush->table->seq_max,
                                          .wal_first_file_no = flush->table->wal_first_file_no,
+                                         .wal_first_frame_no = flush->table->wal_first_frame_no,
                                          .next_file_id = atomic_load(&background->next_file_id)};
         status = kap_manifest_log_edit(background->manifest, queue, &edit);
         if (status != KAP_OK) { /* the writer still owns segment and handle */

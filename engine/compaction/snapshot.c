@@ -52,7 +52,7 @@ static kap_status picture_take(struct kap_background *background, struct snapsho
                                         .generation = 1,
                                         .manifest_no = 1,
                                         .wal_bytes = background->manifest->superblock.wal_bytes};
-    state.wal_first_file_no = 1;
+    state.wal_first_file_no = state.wal_first_frame_no = 1;
     kap_manifest_record_state(&work->manifest, kap_store_hash(superblock.store_id), &state);
     kap_superblock_encode(&superblock, work->copies);
     job->commit_seq = state.flushed_seq;

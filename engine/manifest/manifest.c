@@ -10,7 +10,8 @@
 
 void kap_manifest_state_init(struct kap_manifest_state *state, struct kap_memory *memory)
 {
-    *state = (struct kap_manifest_state){.memory = memory, .next_file_id = 1, .wal_first_file_no = 1};
+    *state = (struct kap_manifest_state){.memory = memory, .next_file_id = 1, .wal_first_file_no = 1,
+                                          .wal_first_frame_no = 1};
 }
 
 static void file_keys_free(struct kap_manifest_state *state, struct kap_manifest_file *file)
@@ -103,6 +104,8 @@ kap_status kap_manifest_state_apply(struct kap_manifest_state *state, const stru
         state->flushed_seq = edit->flushed_seq;
     if (edit->wal_first_file_no)
         state->wal_first_file_no = edit->wal_first_file_no;
+    if (edit->wal_first_frame_no)
+        state->wal_first_frame_no = edit->wal_first_frame_no;
     if (edit->next_file_id)
         state->next_file_id = edit->next_file_id;
     return KAP_OK;
@@ -269,6 +272,7 @@ void kap_manifest_record_edit(struct kap_buffer *out, uint64_t store_hash, uint6
         file_append(out, &edit->add[i]);
     tagged_append(out, MANIFEST_FLUSHED_SEQ, edit->flushed_seq);
     tagged_append(out, MANIFEST_WAL_FIRST, edit->wal_first_file_no);
+    tagged_append(out, MANIFEST_WAL_FRAME, edit->wal_first_frame_no);
     tagged_append(out, MANIFEST_NEXT_FILE_ID, edit->next_file_id);
     record_end(out, start, store_hash, edit_no, set_checksum);
 }
@@ -280,6 +284,7 @@ void kap_manifest_record_state(struct kap_buffer *out, uint64_t store_hash, cons
         file_append(out, &state->files[i]);
     tagged_append(out, MANIFEST_FLUSHED_SEQ, state->flushed_seq);
     tagged_append(out, MANIFEST_WAL_FIRST, state->wal_first_file_no);
+    tagged_append(out, MANIFEST_WAL_FRAME, state->wal_first_frame_no);
     tagged_append(out, MANIFEST_NEXT_FILE_ID, state->next_file_id);
     kap_buffer_append_varint(out, MANIFEST_SCHEMA);
     kap_buffer_append_varint(out, state->schema_version);
@@ -359,6 +364,9 @@ static kap_status tag_apply(struct kap_manifest_state *state, struct payload *pa
         return KAP_OK;
     case MANIFEST_WAL_FIRST:
         state->wal_first_file_no = number_read(payload);
+        return KAP_OK;
+    case MANIFEST_WAL_FRAME:
+        state->wal_first_frame_no = number_read(payload);
         return KAP_OK;
     case MANIFEST_NEXT_FILE_ID:
         state->next_file_id = number_read(payload);
@@ -475,7 +483,7 @@ void kap_manifest_describe(struct kap_bytes file, void (*line)(void *context, co
                 snprintf(text, sizeof text, "  index id=%llu definition=%016llx state=%llu", (unsigned long long)id,
                          (unsigned long long)hash, (unsigned long long)number_read(&payload));
             } else {
-                static const char *const names[] = {"", "flushed_seq", "wal_first_file_no", "next_file_id", "", "remove"};
+                static const char *const names[] = {"", "flushed_seq", "wal_first_file_no", "next_file_id", "", "remove", "", "", "wal_first_frame_no"};
                 snprintf(text, sizeof text, "  %s=%llu", tag < KAP_ARRAY_LEN(names) ? names[tag] : "unknown",
                          (unsigned long long)number_read(&payload));
                 payload.bad |= tag >= KAP_ARRAY_LEN(names);

@@ -36,6 +36,7 @@ struct kap_manifest_index {
 struct kap_manifest_state {
     struct kap_memory *memory;
     uint64_t flushed_seq, wal_first_file_no, next_file_id;
+    uint64_t wal_first_frame_no; /* the first frame of log file wal_first_file_no: replay must find it if it was durable */
     uint32_t schema_version;
     uint64_t schema_hash;
     uint8_t *descriptor_set; /* owned */
@@ -52,7 +53,7 @@ struct kap_manifest_edit {
     uint32_t n_add;
     const uint64_t *remove;
     uint32_t n_remove;
-    uint64_t flushed_seq, wal_first_file_no, next_file_id; /* 0: unchanged */
+    uint64_t flushed_seq, wal_first_file_no, wal_first_frame_no, next_file_id; /* 0: unchanged */
 };
 
 struct kap_superblock {

@@ -65,4 +65,5 @@ enum manifest_tag {
     MANIFEST_REMOVE = 5,       /* file id */
     MANIFEST_SCHEMA = 6,       /* version, hash, bytes, descriptor set */
     MANIFEST_INDEX = 7,        /* id, definition hash, state */
+    MANIFEST_WAL_FRAME = 8,    /* value: number of the first frame in that log file */
 };

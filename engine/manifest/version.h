@@ -36,6 +36,7 @@ struct kap_version_table {
     _Atomic uint32_t refs;
     struct kap_memtable *memtable;
     uint64_t wal_first_file_no; /* oldest log file that holds commits of the table after this one; set by seal */
+    uint64_t wal_first_frame_no; /* the first frame in it; set by seal */
     uint64_t seq_max;           /* set by seal */
 };
 

@@ -328,6 +328,7 @@ kap_status kap_offline_log(struct kap_offline *offline, struct kap_error *error)
                                          .store_hash = kap_store_hash(offline->superblock.store_id),
                                          .file_bytes = offline->superblock.wal_bytes,
                                          .first_file_no = offline->state.wal_first_file_no,
+                                         .first_frame_no = offline->state.wal_first_frame_no,
                                          .after_seq = offline->state.flushed_seq,
                                          .durable_frame = offline->superblock.durable_frame,
                                          .operation = operation_add,

@@ -253,6 +253,7 @@ kap_status store_seal(struct kap_store *store)
         return status;
     active->seq_max = kap_memtable_seq_max(active->memtable);
     active->wal_first_file_no = kap_wal_next_file_no(store->wal);
+    active->wal_first_frame_no = kap_wal_next_file_frame(store->wal);
     status = kap_versions_seal(&store->versions, table);
     if (status != KAP_OK) {
         kap_version_table_release(&store->versions, table);

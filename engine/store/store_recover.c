@@ -323,6 +323,7 @@ static kap_status log_replay(struct kap_store *store, struct kap_error *error)
                                 .store_hash = kap_store_hash(store->manifest.superblock.store_id),
                                 .file_bytes = store->options.wal_file_bytes,
                                 .first_file_no = store->manifest.state.wal_first_file_no,
+                                .first_frame_no = store->manifest.state.wal_first_frame_no,
                                 .after_seq = store->manifest.state.flushed_seq,
                                 .durable_frame = store->manifest.superblock.durable_frame,
                                 .operation = replay_operation,

@@ -221,8 +221,9 @@ static kap_status file_replay(struct walk *walk, const struct log_file *file, si
         size_t bytes = frame_check(walk->read, walk->bytes, len, at, &header);
         if (bytes == 0 || kap_le64_get(header.incarnation) != file->incarnation)
             break;
-        if (walk->started && (kap_le64_get(header.frame_no) != walk->expected ||
-                              kap_le64_get(header.previous) != walk->previous))
+        if (kap_le64_get(header.frame_no) != walk->expected)
+            break;
+        if (walk->started && kap_le64_get(header.previous) != walk->previous)
             break;
         walk->started = true;
         walk->expected = kap_le64_get(header.frame_no) + 1;
@@ -348,13 +349,11 @@ kap_status kap_wal_read(struct kap_wal_read *read, struct kap_error *error)
         return KAP_NO_MEMORY;
     walk->read = read;
     walk->error = error;
-    walk->expected = 1;
+    walk->expected = read->first_frame_no ? read->first_frame_no : 1;
     read->position = (struct kap_wal_position){.store_hash = read->store_hash};
     kap_status status = files_open(walk);
     if (status == KAP_OK)
         status = chain_walk(walk);
-    if (status == KAP_OK && !walk->started)
-        walk->expected = read->durable_frame ? read->durable_frame + 1 : 1;
     if (status == KAP_OK)
         status = others_look(walk);
     if (status == KAP_OK && read->position.last_seq < read->after_seq)

@@ -22,6 +22,7 @@ struct kap_wal_read {
     uint64_t store_hash;
     uint64_t file_bytes;
     uint64_t first_file_no; /* files before it are not needed any more */
+    uint64_t first_frame_no; /* the first frame of that file */
     uint64_t after_seq;     /* commits up to here are in segments already */
     uint64_t durable_frame; /* the superblock's mark: frames up to here must be there */
     /* entry->seq is the commit's. */

@@ -27,6 +27,7 @@ struct kap_wal_writer {
     struct kap_wal_position position;
     struct kap_wal_slot slot; /* current; file NULL before the first frame and after one is full */
     uint64_t slot_at;         /* where the next frame goes */
+    uint64_t slot_first_frame;
     uint64_t incarnation;
     uint64_t durable_seq, durable_frame;
     uint32_t in_flight;
@@ -215,6 +216,7 @@ static kap_status slot_ready(struct kap_wal_writer *writer, size_t frame_bytes)
         return KAP_PENDING;
     writer->position.next_file_no++;
     writer->slot_at = 0;
+    writer->slot_first_frame = writer->position.next_frame_no;
     kap_env_random(writer->env, &writer->incarnation, sizeof writer->incarnation);
     return KAP_OK;
 }
@@ -289,6 +291,11 @@ uint64_t kap_wal_durable_frame(const struct kap_wal_writer *writer)
 uint64_t kap_wal_next_file_no(const struct kap_wal_writer *writer)
 {
     return writer->slot.file ? writer->slot.file_no : writer->position.next_file_no;
+}
+
+uint64_t kap_wal_next_file_frame(const struct kap_wal_writer *writer)
+{
+    return writer->slot.file ? writer->slot_first_frame : writer->position.next_frame_no;
 }
 
 uint32_t kap_wal_in_flight(const struct kap_wal_writer *writer)

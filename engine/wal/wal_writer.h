@@ -50,6 +50,8 @@ uint64_t kap_wal_durable_seq(const struct kap_wal_writer *writer);
 uint64_t kap_wal_durable_frame(const struct kap_wal_writer *writer);
 /* The file that the next commit goes to, or an earlier one: where replay of later commits must begin. */
 uint64_t kap_wal_next_file_no(const struct kap_wal_writer *writer);
+/* And the number of the first frame in that file. */
+uint64_t kap_wal_next_file_frame(const struct kap_wal_writer *writer);
 uint32_t kap_wal_in_flight(const struct kap_wal_writer *writer);
 bool kap_wal_open_frame_empty(const struct kap_wal_writer *writer);
 kap_status kap_wal_poison(const struct kap_wal_writer *writer);

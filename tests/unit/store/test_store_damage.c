@@ -58,6 +58,31 @@ Test(store_damage, a_bad_frame_below_the_durable_promise_is_refused_by_name)
     kap_losing_destroy(env);
 }
 
+Test(store_damage, a_bad_first_frame_is_refused_whether_others_follow_it_or_not)
+{
+    for (int commits = 1; commits <= 5; commits += 4) {
+        struct kap_env *env = world(21, commits, false, true);
+        cr_assert_eq(kap_losing_flip(env, "/data/wal-00000000.log", 120, 1), KAP_OK);
+        cr_assert_eq(fixture_open(&fixture), KAP_CORRUPT, "%d commits", commits);
+        cr_assert_not_null(strstr(fixture.error.text, "log is damaged"), "%s", fixture.error.text);
+        kap_losing_destroy(env);
+    }
+    /* Also when everything before it has been flushed away. */
+    struct kap_env *env = world(27, 12, true, false);
+    cr_assert_eq(fixture_open(&fixture), KAP_OK, "%s", fixture.error.text);
+    cr_assert_eq(fixture_commit(&fixture), KAP_OK);
+    fixture_close(&fixture);
+    char name[64];
+    for (int slot = 0; slot < 4; slot++) { /* whichever slot the commit went to */
+        snprintf(name, sizeof name, "/data/wal-%08x.log", slot);
+        uint64_t bytes;
+        if (kap_losing_file_size(env, name, &bytes) == KAP_OK)
+            cr_assert_eq(kap_losing_flip(env, name, 120, 1), KAP_OK);
+    }
+    cr_assert_eq(fixture_open(&fixture), KAP_CORRUPT);
+    kap_losing_destroy(env);
+}
+
 Test(store_damage, a_bad_last_frame_after_a_power_cut_is_a_torn_tail)
 {
     struct kap_env *env = world(21, 6, false, false);
