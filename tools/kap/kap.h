@@ -40,6 +40,10 @@ void kap_refusal_print(kap_status status, const struct kap_error_reply *reply, s
 /* No such operation: names the nearest one. Returns KAP_UNKNOWN_OP. */
 kap_status kap_op_refuse(const char *name, struct kap_error *error);
 
+/* A row without its commit_seq, which means something in its own store only; row->row moves into the arena. message_out:
+ * its struct, or NULL. KAP_CORRUPT, KAP_NO_MEMORY. */
+KAP_CHECKED kap_status kap_row_portable(struct kap_typed_row *row, struct kap_arena *arena, void **message_out);
+
 int kap_call_main(struct kap_tool *tool, int argc, char **argv);
 int kap_ops_main(struct kap_tool *tool, int argc, char **argv);
 int kap_blob_main(struct kap_tool *tool, int argc, char **argv);
