@@ -213,6 +213,14 @@ uint32_t kap_versions_sealed(struct kap_versions *versions, uint64_t *seq_max_ou
     return n;
 }
 
+uint32_t kap_versions_level0(struct kap_versions *versions)
+{
+    kap_spin_lock(&versions->lock);
+    uint32_t n = versions->current.files->n_files[0];
+    kap_spin_unlock(&versions->lock);
+    return n;
+}
+
 kap_status kap_fileset_derive(struct kap_versions *versions, uint32_t n_add, struct kap_fileset **files_out)
 {
     const struct kap_fileset *from = versions->current.files; /* the edit lock keeps it current */

@@ -83,6 +83,9 @@ KAP_CHECKED kap_status kap_versions_seal(struct kap_versions *versions, struct k
 /* How many tables are sealed, and the highest seq in them (0: none). */
 uint32_t kap_versions_sealed(struct kap_versions *versions, uint64_t *seq_max_out);
 
+/* Files on level 0 now. */
+uint32_t kap_versions_level0(struct kap_versions *versions);
+
 /* A copy of the current files to change, with room for n_add more; edit lock only. Install it or release it. */
 KAP_CHECKED kap_status kap_fileset_derive(struct kap_versions *versions, uint32_t n_add, struct kap_fileset **files_out);
 void kap_fileset_add(struct kap_fileset *files, struct kap_version_file *file);

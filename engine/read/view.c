@@ -123,12 +123,9 @@ static kap_status level_next(struct kap_cursor *base)
 
 static const struct kap_cursor_ops level_ops = {.seek = level_seek, .next = level_next};
 
-static bool scan_add(struct kap_scan *scan, struct kap_cursor *cursor)
+static void scan_add(struct kap_scan *scan, struct kap_cursor *cursor)
 {
-    if (scan->n_cursors == KAP_SCAN_SOURCES_MAX)
-        return false;
     scan->cursors[scan->n_cursors++] = cursor;
-    return true;
 }
 
 static kap_status scan_add_table(struct kap_scan *scan, struct kap_arena *arena, const struct kap_memtable *memtable)
@@ -137,7 +134,8 @@ static kap_status scan_add_table(struct kap_scan *scan, struct kap_arena *arena,
     if (!cursor)
         return KAP_NO_MEMORY;
     kap_memtable_cursor_init(cursor, memtable);
-    return scan_add(scan, &cursor->cursor) ? KAP_OK : KAP_OVERLOADED;
+    scan_add(scan, &cursor->cursor);
+    return KAP_OK;
 }
 
 static bool file_in_range(const struct kap_scan *scan, const struct kap_version_file *file, struct kap_bytes lo,
@@ -161,8 +159,7 @@ static kap_status scan_add_files(struct kap_scan *scan, struct kap_arena *arena,
         if (!cursor)
             return KAP_NO_MEMORY;
         kap_segment_cursor_init(cursor, files->files[0][i]->segment, scan->view->blocks);
-        if (!scan_add(scan, &cursor->cursor))
-            return KAP_OVERLOADED;
+        scan_add(scan, &cursor->cursor);
     }
     for (int level = 1; level < KAP_LEVELS; level++) {
         uint32_t n = files->n_files[level], at = level_find(files->files[level], n, lo);
@@ -178,8 +175,7 @@ static kap_status scan_add_files(struct kap_scan *scan, struct kap_arena *arena,
             return KAP_NO_MEMORY;
         *cursor = (struct level_cursor){
             .cursor = {.ops = &level_ops}, .view = scan->view, .files = files->files[level], .n = n};
-        if (!scan_add(scan, &cursor->cursor))
-            return KAP_OVERLOADED;
+        scan_add(scan, &cursor->cursor);
     }
     return KAP_OK;
 }
@@ -196,7 +192,12 @@ static kap_status scan_start(struct kap_scan *scan, struct kap_view *view, struc
                              struct kap_bytes prefix)
 {
     const struct kap_tableset *tables = view->version.tables;
+    uint32_t sources = 2 + tables->n_sealed + view->version.files->n_files[0] + KAP_LEVELS;
     kap_status status = KAP_OK;
+    scan->cursors = kap_arena_push(arena, sources * sizeof scan->cursors[0]);
+    scan->ended = kap_arena_push(arena, sources * sizeof scan->ended[0]);
+    if (!scan->cursors || !scan->ended)
+        return KAP_NO_MEMORY;
     if (view->own)
         status = scan_add_table(scan, arena, view->own);
     if (status == KAP_OK)

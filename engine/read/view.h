@@ -24,15 +24,13 @@ struct kap_view {
 /* KAP_NOT_FOUND when there is no live version. value_out may be NULL. */
 KAP_CHECKED kap_status kap_view_get(struct kap_view *view, struct kap_bytes key, struct kap_bytes *value_out);
 
-enum { KAP_SCAN_SOURCES_MAX = 64 };
-
 /* Live entries with lo <= key < hi, ascending. Allocates its cursors from the arena. */
 struct kap_scan {
     struct kap_view *view;
     struct kap_key hi;
     struct kap_key last; /* key of the last entry given: older versions of it are skipped */
-    struct kap_cursor *cursors[KAP_SCAN_SOURCES_MAX];
-    bool ended[KAP_SCAN_SOURCES_MAX];
+    struct kap_cursor **cursors; /* in the arena, as many as the version has sources */
+    bool *ended;
     uint32_t n_cursors;
     bool has_last;
     uint64_t skipped; /* versions and tombstones passed over */

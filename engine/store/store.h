@@ -111,7 +111,7 @@ struct kap_store_stats {
     uint64_t recovered_commits;
     uint64_t versions_pinned;
     struct kap_block_cache_stats cache;
-    const char *delay; /* why writers wait now: "none", "flush", "log slot", "disk full" */
+    const char *delay; /* why writers wait now: "none", "flush", "compaction", "log", "log slot", "disk full" */
 };
 void kap_store_stats(struct kap_store *store, struct kap_store_stats *stats_out);
 

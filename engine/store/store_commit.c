@@ -101,6 +101,11 @@ static kap_status room_make(struct kap_store *store)
 {
     if (kap_memtable_bytes(store->active->memtable) < store->options.memtable_bytes)
         return KAP_OK;
+    if (kap_versions_level0(&store->versions) >= KAP_MAX((uint32_t)STORE_LEVEL0_MAX, 2 * store->options.l0_files)) {
+        store->delay = "compaction";
+        kap_background_wake_compactor(&store->background);
+        return KAP_OVERLOADED;
+    }
     kap_status status = store_seal(store);
     if (status == KAP_OVERLOADED && atomic_load(&store->background.full) != KAP_OK)
         return (kap_status)atomic_load(&store->background.full);

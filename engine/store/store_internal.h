@@ -11,6 +11,10 @@
 /* After a restart numbering jumps ahead, past anything that an undurable commit may have been called. */
 enum { STORE_SEQ_SKIP = 65536, STORE_LOADS_MAX = 128, STORE_SNAPSHOTS_MAX = 256 };
 
+/* With so many files on level 0 a full memtable waits for compaction, which then always has a job: every read asks each of
+ * them. */
+enum { STORE_LEVEL0_MAX = 24 };
+
 struct store_load {
     struct kap_io io;
     struct kap_store *store;
