@@ -211,7 +211,9 @@ static kap_status replay(struct kap_run *run, const struct kap_key *key, const u
 static kap_status record_write(struct kap_run *run, const struct kap_key *key, const uint8_t digest[32])
 {
     struct kap_txn *txn = run->model.txn;
-    bool fits = run->call->reply.len <= IDEMPOTENCY_REPLY_MAX;
+    /* The reply of token.create holds the secret, of which the store keeps only a hash: a repeat is told that it was done
+     * and not the token. */
+    bool fits = run->call->reply.len <= IDEMPOTENCY_REPLY_MAX && run->op->op != KAP_OP_TOKEN_CREATE;
     const struct kap_idempotency_record record = {.has_op = true,
                                                   .op = run->op->op,
                                                   .has_digest = true,

@@ -474,6 +474,10 @@ static enum kap_step edit_begin(struct kap_background *background, struct kap_qu
         return KAP_STEP_AGAIN;
     }
     if (!kap_manifest_log_try_lock(background->manifest)) {
+        if (atomic_load(&background->stopping)) { /* whoever stops the worker does not wait for a turn at the manifest */
+            background->compaction->state = COMPACT_ABORTING;
+            return KAP_STEP_AGAIN;
+        }
         kap_background_sleep_compactor(background, 1000000);
         return KAP_STEP_IDLE;
     }

@@ -153,7 +153,10 @@ struct referrers {
 static kap_status restrict_add(struct deleting *d, const struct kap_ref_desc *ref, struct kap_id id, void *context)
 {
     struct referrers *referrers = context;
-    if (goes(d, ref->kind, id))
+    const struct kap_kind_desc *desc = kap_schema_kind(d->model->schema, ref->kind);
+    /* What stands in the tree by this very reference, like the members of a club, holds it: it does not just go along. */
+    bool belongs_by_it = desc && (desc->root_field[0] == ref->field || desc->root_field[1] == ref->field);
+    if (goes(d, ref->kind, id) && !belongs_by_it)
         return KAP_OK;
     if (referrers->n < REFERRERS_MAX)
         referrers->names[referrers->n] =

@@ -98,6 +98,8 @@ static kap_status message_make(struct putting *p)
             return status;
         clear_apply(p);
         kap_wire_merge(p->msg, p->message, patch);
+        if (p->put->n_clear > 0) /* a status or visibility that is cleared is what a new row has, not none */
+            kap_defaults_apply(p->msg, p->message);
         return KAP_OK;
     }
     clear_apply(p);

@@ -115,6 +115,8 @@ static kap_status items_list(struct saving *s)
         item_add(s, KAP_KIND_OBJECTIVE, &s->request->objectives[i], NULL, path_make(s, NULL, "objectives", i));
     for (size_t i = 0; n <= KAP_TREE_ROWS_MAX && i < s->request->n_sequences; i++)
         sequence_list(s, i);
+    if (s->model->faults.n_total > 0) /* an id that stands twice would be counted twice below */
+        return KAP_INVALID;
     for (uint32_t i = 0; !s->is_replace && i < s->tree.n; i++)
         unmentioned += s->tree.at[i].kind != KAP_KIND_TREE_HEAD && s->tree.at[i].kind != KAP_KIND_SESSION;
     for (uint32_t i = 0; !s->is_replace && i < s->n_items; i++)
@@ -127,7 +129,7 @@ static kap_status items_list(struct saving *s)
         return kap_model_refuse(s->model, KAP_TOO_LARGE, "a session has at most %d parts, this one would have %zu",
                                 KAP_TREE_ROWS_MAX, n + unmentioned);
     }
-    return s->model->faults.n_total > 0 ? KAP_INVALID : KAP_OK;
+    return KAP_OK;
 }
 
 static kap_status change_add(struct saving *s, uint8_t kind, struct kap_id id, uint64_t rev, enum kap_change_op op)

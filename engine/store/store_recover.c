@@ -337,6 +337,10 @@ static kap_status log_replay(struct kap_store *store, struct kap_error *error)
     store->head_seq = read.position.last_seq;
     store->next_seq = store->head_seq + (store->head_seq ? STORE_SEQ_SKIP : 1);
     store->last_wall_us = read.last_wall_us;
+    /* The books that are written next must know how far the log went: a flush may let go of all of it before the next
+     * frame is written, and then nothing else does. */
+    if (read.position.next_frame_no - 1 > store->manifest.superblock.durable_frame)
+        store->manifest.superblock.durable_frame = read.position.next_frame_no - 1;
     if (read.commits > 0 || read.cut)
         kap_log(KAP_LOG_INFO, "store", "msg=\"log replayed\" commits=%llu frames=%llu bytes=%llu torn_tail=%s ms=%lld",
                 (unsigned long long)read.commits, (unsigned long long)read.frames, (unsigned long long)read.bytes,
