@@ -78,7 +78,8 @@ static void sys_check(const struct sim_row *row, const struct sim_fields *sys)
 {
     struct kap_id by = fields_id(sys, 5), changed_by = fields_id(sys, 6);
     if (!kap_id_eq(fields_id(sys, 1), row->id))
-        sim_fail("expected the %s %s, found %s", model_kind_name(row->kind), sim_id(row->id), sim_id(fields_id(sys, 1)));
+        sim_fail("expected the %s %s, found %s", model_kind_name(row->kind), sim_id(row->id),
+                 sim_id(fields_id(sys, 1)));
     check_number("rev of a row", row->rev, fields_has(sys, 2), fields_number(sys, 2, 0));
     check_number("created_at of a row", (uint64_t)row->created_at, fields_has(sys, 3), fields_number(sys, 3, 0));
     check_number("updated_at of a row", (uint64_t)row->updated_at, fields_has(sys, 4), fields_number(sys, 4, 0));
@@ -135,8 +136,7 @@ static const void *request_read(struct doing *d, const struct sim_request *reque
     void *message = sim_alloc(d->model->arena, op->request->size);
     struct kap_faults faults;
     kap_faults_init(&faults, d->model->arena);
-    kap_status status =
-        kap_wire_decode(op->request, request->body, d->model->arena, KAP_WIRE_CLIENT, message, &faults);
+    kap_status status = kap_wire_decode(op->request, request->body, d->model->arena, KAP_WIRE_CLIENT, message, &faults);
     if (status == KAP_OK)
         return message;
     doing_refuse(d, KAP_DECODE);
@@ -160,9 +160,8 @@ static void key_remember(struct doing *d, const struct sim_request *request, con
 /* Was it answered before? Then the same bytes again, and nothing happens. */
 static bool replay_check(struct doing *d, const struct sim_request *request, const struct sim_answer *answer)
 {
-    const struct sim_row *key = request->meta.has_idempotency_key
-                                    ? model_find_key(d->model, d->who.user, request->meta.idempotency_key)
-                                    : NULL;
+    const struct sim_row *key =
+        request->meta.has_idempotency_key ? model_find_key(d->model, d->who.user, request->meta.idempotency_key) : NULL;
     if (!key)
         return false;
     if (key->op != request->op || !kap_bytes_eq(key->body, request->body)) {
@@ -171,11 +170,9 @@ static bool replay_check(struct doing *d, const struct sim_request *request, con
     }
     if (doing_refused(d))
         return false;
-    if (answer->status != KAP_OK || !kap_bytes_eq(key->reply, answer->reply) ||
-        answer->commit_seq != key->commit_seq)
-        sim_fail("a retry of commit %llu was answered differently: %s as of %llu",
-                 (unsigned long long)key->commit_seq, kap_status_name(answer->status),
-                 (unsigned long long)answer->commit_seq);
+    if (answer->status != KAP_OK || !kap_bytes_eq(key->reply, answer->reply) || answer->commit_seq != key->commit_seq)
+        sim_fail("a retry of commit %llu was answered differently: %s as of %llu", (unsigned long long)key->commit_seq,
+                 kap_status_name(answer->status), (unsigned long long)answer->commit_seq);
     return true;
 }
 
@@ -206,8 +203,8 @@ void check_write(struct model *model, const struct sim_request *request, const s
     struct doing *d = sim_alloc(model->arena, sizeof *d);
     bool is_next = answer->looked_at == model->head_seq + is_commit || (is_commit && model->may_skip);
     if (answer->looked_at && !is_next)
-        sim_fail("%s looked at commit %llu, the newest is %llu", request->text,
-                 (unsigned long long)answer->looked_at, (unsigned long long)model->head_seq);
+        sim_fail("%s looked at commit %llu, the newest is %llu", request->text, (unsigned long long)answer->looked_at,
+                 (unsigned long long)model->head_seq);
     bool may_act = check_who(model, request, &who);
     doing_begin(d, model, &who, is_commit ? answer->commit_seq : model->head_seq + 1, now_us);
     if (!may_act || !rules_may_send(&who, request->op))
@@ -223,8 +220,8 @@ void check_write(struct model *model, const struct sim_request *request, const s
     if (doing_refused(d) || answer->status != KAP_OK) {
         model_undo_to(model, d->mark);
         if (!doing_allows(d, answer->status))
-            sim_fail("%s: expected %s, found %s: %s", request->text, verdicts_print(d),
-                     kap_status_name(answer->status), message_print(model, answer));
+            sim_fail("%s: expected %s, found %s: %s", request->text, verdicts_print(d), kap_status_name(answer->status),
+                     message_print(model, answer));
         return;
     }
     commit_check(d, request, answer);

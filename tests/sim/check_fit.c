@@ -37,10 +37,9 @@ static bool ref_fits(struct doing *d, const struct kap_ref_put_request *request)
 
 static bool row_delete_fits(const struct kap_row_delete_request *request)
 {
-    static const uint8_t kinds[] = {KAP_KIND_SESSION,    KAP_KIND_SEQUENCE,           KAP_KIND_OBJECTIVE,
-                                    KAP_KIND_EXERCISE,   KAP_KIND_VARIATION,          KAP_KIND_CLUB,
-                                    KAP_KIND_MEMBERSHIP, KAP_KIND_TACTICAL_PRINCIPLE, KAP_KIND_TAG,
-                                    KAP_KIND_REF_ITEM};
+    static const uint8_t kinds[] = {
+        KAP_KIND_SESSION, KAP_KIND_SEQUENCE,   KAP_KIND_OBJECTIVE,          KAP_KIND_EXERCISE, KAP_KIND_VARIATION,
+        KAP_KIND_CLUB,    KAP_KIND_MEMBERSHIP, KAP_KIND_TACTICAL_PRINCIPLE, KAP_KIND_TAG,      KAP_KIND_REF_ITEM};
     for (size_t i = 0; i < sizeof kinds; i++)
         if (request->kind == kinds[i])
             return request->has_kind && request->has_id;

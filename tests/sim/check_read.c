@@ -69,8 +69,8 @@ static void user_show(struct doing *d, struct sim_row *user, const struct kap_us
                       const struct kap_profile *found_profile)
 {
     static const uint8_t account[] = {5, 0}, public[] = {2, 3, 4, 5, 6, 7, 8, 9, 0};
-    bool is_own = kap_id_eq(user->id, d->who.user) || who_is(&d->who, KAP_ROLE_ADMIN) ||
-                  who_is(&d->who, KAP_ROLE_SERVICE);
+    bool is_own =
+        kap_id_eq(user->id, d->who.user) || who_is(&d->who, KAP_ROLE_ADMIN) || who_is(&d->who, KAP_ROLE_SERVICE);
     struct sim_row *profile = model_find(d->model, KAP_KIND_PROFILE, user->id);
     if (!is_own && !profile) {
         doing_refuse(d, KAP_NOT_FOUND);
@@ -130,7 +130,7 @@ void check_read(struct model *model, const struct sim_request *request, const st
     if (!doing_refused(d))
         carry_out(d, request, message, reply);
     if (answer->status == KAP_OK ? doing_refused(d) : !doing_allows(d, answer->status))
-        sim_fail("%s: expected %s, found %s", request->text,
-                 doing_refused(d) ? kap_status_name(d->verdicts[0]) : "OK", kap_status_name(answer->status));
+        sim_fail("%s: expected %s, found %s", request->text, doing_refused(d) ? kap_status_name(d->verdicts[0]) : "OK",
+                 kap_status_name(answer->status));
     model_forward(model);
 }

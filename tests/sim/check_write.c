@@ -2,7 +2,6 @@
 #include "proto/wire.h"
 #include "tests/sim/check.h"
 
-
 static void user_create(struct doing *d, const struct kap_user_create_request *request,
                         const struct kap_user_create_reply *reply)
 {
@@ -151,8 +150,7 @@ static void told_check(struct doing *d, struct sim_saved *saved, const struct ka
                       (unsigned long long)changes[k].rev, changes[k].op);
         if (!is_found)
             sim_fail("expected a change of the %s %s to rev %llu (%s), which is not told", model_kind_name(told->kind),
-                     sim_id(told->id), (unsigned long long)told->rev,
-                     kap_enum_name(&kap_change_op_enum, told->op));
+                     sim_id(told->id), (unsigned long long)told->rev, kap_enum_name(&kap_change_op_enum, told->op));
     }
     check_number("number of changes told", saved->n_told, true, n);
 }
@@ -180,8 +178,8 @@ static void part_put(struct doing *d, uint8_t kind, const void *message, const s
         return;
     check_number("rev of a part", row->rev, reply->has_rev, reply->rev);
     check_number("tree_rev of a put", doing_tree_rev(d, row->root), reply->has_tree_rev, reply->tree_rev);
-    check_number("position of a part", fields_number(&row->fields, model_position_field(kind), 0),
-                 reply->has_position, reply->position);
+    check_number("position of a part", fields_number(&row->fields, model_position_field(kind), 0), reply->has_position,
+                 reply->position);
     check_id(d->model, d, row, reply->has_id, reply->id);
 }
 
@@ -230,12 +228,9 @@ static void row_delete(struct doing *d, const struct kap_row_delete_request *req
     check_number("tree_rev of a delete", tree_rev, reply->has_tree_rev || tree_rev == 0, reply->tree_rev);
 }
 
-static void ref_put(struct doing *d, const struct kap_ref_put_request *request,
-                    const struct kap_ref_put_reply *reply)
+static void ref_put(struct doing *d, const struct kap_ref_put_request *request, const struct kap_ref_put_reply *reply)
 {
-    uint8_t kind = request->item        ? KAP_KIND_REF_ITEM
-                   : request->principle ? KAP_KIND_TACTICAL_PRINCIPLE
-                                        : KAP_KIND_TAG;
+    uint8_t kind = request->item ? KAP_KIND_REF_ITEM : request->principle ? KAP_KIND_TACTICAL_PRINCIPLE : KAP_KIND_TAG;
     const void *message = request->item        ? (const void *)request->item
                           : request->principle ? (const void *)request->principle
                                                : (const void *)request->tag;

@@ -144,9 +144,9 @@ struct sim_request *make_request(struct generator *g, uint16_t op, struct sim_wh
     if (is_spoilt)
         made->body = body_spoil(g, made->body);
     snprintf(made->text, sizeof made->text, "%s %s by %s%s%s", desc->name, text, sim_id(who.user),
-             is_spoilt                           ? " spoilt"
-             : made->meta.has_on_behalf_of       ? " for another"
-                                                 : "",
+             is_spoilt                     ? " spoilt"
+             : made->meta.has_on_behalf_of ? " for another"
+                                           : "",
              made->meta.has_idempotency_key ? " keyed" : "");
     if (made->meta.has_idempotency_key)
         g->sent[g->n_sent++ % GENERATOR_SENT_MAX] = made;
@@ -177,7 +177,7 @@ struct sim_request *generator_next(struct world *world)
     static const struct {
         uint32_t weight;
         struct sim_request *(*generate)(struct generator *g);
-    } mix[] = {{30, generate_save}, {12, generate_part}, {6, generate_reorder}, {4, generate_people},
+    } mix[] = {{30, generate_save}, {12, generate_part},  {6, generate_reorder}, {4, generate_people},
                {4, generate_ref},   {7, generate_delete}, {37, generate_read}};
     struct generator *g = world->generator;
     uint32_t total = 0;

@@ -52,7 +52,8 @@ struct sim_row *pick_row(struct generator *g, uint8_t kind); /* NULL: none */
 struct kap_id pick_id(struct generator *g, uint8_t kind); /* mostly of a row that is there */
 struct kap_id pick_ref(struct generator *g, enum kap_ref_kind list); /* an item of the list, now and then another */
 struct kap_sys *make_sys(struct generator *g, struct kap_id id);
-struct kap_sys *make_sys_new(struct generator *g, uint8_t kind); /* of a row to be made: NULL, a fresh id or one of few */
+struct kap_sys *make_sys_new(struct generator *g,
+                             uint8_t kind); /* of a row to be made: NULL, a fresh id or one of few */
 struct sim_who pick_who(struct generator *g);
 struct sim_who who_may_write(struct generator *g, const struct sim_row *row); /* mostly one who may */
 /* Encodes; meta is drawn. */

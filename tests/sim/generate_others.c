@@ -135,8 +135,8 @@ struct sim_request *generate_ref(struct generator *g)
         request->tag = make(g, sizeof *request->tag);
         request->tag->sys = sys_of_some(g, KAP_KIND_TAG);
         request->tag->has_name = true;
-        request->tag->name = kap_bytes_str(kap_arena_printf(&g->world->arena, "%s %u", chance(g, 50) ? "Tag" : "tag",
-                                                            draw(g, 12)));
+        request->tag->name =
+            kap_bytes_str(kap_arena_printf(&g->world->arena, "%s %u", chance(g, 50) ? "Tag" : "tag", draw(g, 12)));
         return make_request(g, KAP_OP_REF_PUT, who, request, "tag");
     }
     request->principle = make(g, sizeof *request->principle);
@@ -178,10 +178,9 @@ static struct sim_request *ref_delete(struct generator *g)
 
 struct sim_request *generate_delete(struct generator *g)
 {
-    static const uint8_t kinds[] = {KAP_KIND_SEQUENCE,  KAP_KIND_SEQUENCE,  KAP_KIND_OBJECTIVE,
-                                    KAP_KIND_EXERCISE,  KAP_KIND_EXERCISE,  KAP_KIND_EXERCISE,
-                                    KAP_KIND_VARIATION, KAP_KIND_CLUB,      KAP_KIND_MEMBERSHIP,
-                                    KAP_KIND_TAG,       KAP_KIND_USER,      KAP_KIND_SESSION};
+    static const uint8_t kinds[] = {KAP_KIND_SEQUENCE,   KAP_KIND_SEQUENCE, KAP_KIND_OBJECTIVE, KAP_KIND_EXERCISE,
+                                    KAP_KIND_EXERCISE,   KAP_KIND_EXERCISE, KAP_KIND_VARIATION, KAP_KIND_CLUB,
+                                    KAP_KIND_MEMBERSHIP, KAP_KIND_TAG,      KAP_KIND_USER,      KAP_KIND_SESSION};
     uint32_t turn = draw(g, 10);
     if (turn < 3)
         return session_delete(g);

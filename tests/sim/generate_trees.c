@@ -273,8 +273,8 @@ static void part_fill(struct generator *g, uint8_t kind, void *message, bool is_
 static void library_fill(struct generator *g, struct kap_exercise *exercise)
 {
     if ((exercise->has_slug = chance(g, 40)))
-        exercise->slug = kap_bytes_str(kap_arena_printf(&g->world->arena, "%s-%u", chance(g, 50) ? "Slug" : "slug",
-                                                        draw(g, 12)));
+        exercise->slug =
+            kap_bytes_str(kap_arena_printf(&g->world->arena, "%s-%u", chance(g, 50) ? "Slug" : "slug", draw(g, 12)));
     if ((exercise->has_owner = chance(g, 10)))
         exercise->owner = pick_id(g, KAP_KIND_USER);
 }

@@ -142,7 +142,8 @@ int main(int argc, char **argv)
         if ((options.twice && seed % 8 == 1) && seed_run(seed, &options, &total) != hash)
             sim_fail("lived twice, its trace is not the same");
     }
-    printf("%llu seeds: %llu requests, %llu commits, %llu refusals, %llu reads, %llu pages, %llu replays; %llu power cuts, "
+    printf("%llu seeds: %llu requests, %llu commits, %llu refusals, %llu reads, %llu pages, %llu replays; %llu power "
+           "cuts, "
            "%llu restarts, %llu snapshots opened\n",
            (unsigned long long)(options.last - options.first + 1), (unsigned long long)total.requests,
            (unsigned long long)total.commits, (unsigned long long)total.refusals, (unsigned long long)total.reads,

@@ -287,8 +287,9 @@ static bool history_compare(struct comparing *c)
         if (!record_compare(c, &c->list->at[i], &past[at++]))
             return false;
     }
-    return at == n ? true : differs(c, "history lacks the %s %s at commit %llu", model_kind_name(past[at].kind),
-                                    sim_id(past[at].id), (unsigned long long)past[at].seq);
+    return at == n ? true
+                   : differs(c, "history lacks the %s %s at commit %llu", model_kind_name(past[at].kind),
+                             sim_id(past[at].id), (unsigned long long)past[at].seq);
 }
 
 /* A row in the locator is a part, under the root it says. */
@@ -358,10 +359,11 @@ void recovery_check(struct world *world, const char *where)
         model_rewind(model, seq - 1); /* to the commit before, past numbers left out */
     }
     if (found == UINT64_MAX) {
-        sim_fail("%s: the store is not the model at any commit from the acknowledged %llu to the submitted %llu; newest "
-                 "row stored: %llu; there: %s",
-                 where, (unsigned long long)world->acked_seq, (unsigned long long)model->head_seq,
-                 (unsigned long long)newest, why);
+        sim_fail(
+            "%s: the store is not the model at any commit from the acknowledged %llu to the submitted %llu; newest "
+            "row stored: %llu; there: %s",
+            where, (unsigned long long)world->acked_seq, (unsigned long long)model->head_seq,
+            (unsigned long long)newest, why);
     }
     uint64_t head = kap_store_head_seq(world->store);
     if (head < model->head_seq && head < found)

@@ -61,8 +61,7 @@ bool rules_may_read(const struct model *model, const struct sim_who *who, const 
     case KAP_KIND_SESSION:
         return session_may_read(model, who, &row->fields);
     case KAP_KIND_EXERCISE:
-        return is_user(who, fields_id(&row->fields, 34)) ||
-               fields_number(&row->fields, 36, 0) == KAP_VISIBILITY_PUBLIC;
+        return is_user(who, fields_id(&row->fields, 34)) || fields_number(&row->fields, 36, 0) == KAP_VISIBILITY_PUBLIC;
     case KAP_KIND_PROFILE:
     case KAP_KIND_CLUB:
     case KAP_KIND_TACTICAL_PRINCIPLE:

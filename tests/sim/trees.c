@@ -335,8 +335,8 @@ static void part_place(struct doing *d, struct sim_put *put)
         put->patch = fields_with_number(d->model->arena, &put->patch, field, position);
 }
 
-struct sim_row *trees_put_part(struct doing *d, uint8_t kind, const void *message, const uint32_t *clear, size_t n_clear,
-                               bool has_rev, uint64_t rev, bool has_tree_rev, uint64_t tree_rev)
+struct sim_row *trees_put_part(struct doing *d, uint8_t kind, const void *message, const uint32_t *clear,
+                               size_t n_clear, bool has_rev, uint64_t rev, bool has_tree_rev, uint64_t tree_rev)
 {
     struct sim_put put = {.kind = kind,
                           .id = message_id(message),

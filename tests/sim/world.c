@@ -30,9 +30,9 @@ struct world *world_create(uint64_t seed)
                                                 .l0_files = 2 + sim_draw(random, 3),
                                                 .space_floor_bytes = 1};
     world->n_slots = (1 + sim_draw(random, 8)) * (1 + sim_draw(random, 6));
-    sim_event("memtable %u K, log files %u K, cache %u K, %u slots",
-              (unsigned)(world->options.memtable_bytes / 1024), (unsigned)(world->options.wal_file_bytes / 1024),
-              (unsigned)(world->options.block_cache_bytes / 1024), world->n_slots);
+    sim_event("memtable %u K, log files %u K, cache %u K, %u slots", (unsigned)(world->options.memtable_bytes / 1024),
+              (unsigned)(world->options.wal_file_bytes / 1024), (unsigned)(world->options.block_cache_bytes / 1024),
+              world->n_slots);
     return world;
 }
 

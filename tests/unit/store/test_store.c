@@ -70,3 +70,29 @@ Test(store, a_directory_in_use_and_one_that_is_not_there_are_refused)
     fixture_close(&fixture);
     kap_losing_destroy(env);
 }
+
+/* Found by the simulator: a store that had been recovered let go of its whole log by a flush, lost power before the next
+ * frame was written, and then took the frames it did not need any more for proof that others were missing. */
+Test(store, opens_after_a_flush_that_follows_recovery_and_a_second_power_cut)
+{
+    struct kap_env *env = kap_losing_create(5, NULL);
+    fixture_init(&fixture, env, 5);
+    fixture.options.memtable_bytes = 1024 * 1024;
+    fixture.options.wal_file_bytes = 1024 * 1024;
+    for (int round = 0; round < 2; round++) {
+        cr_assert_eq(fixture_open(&fixture), KAP_OK, "%s", fixture.error.text);
+        if (round == 0)
+            work(&fixture, 10);
+        else
+            cr_assert_eq(fixture_flush(&fixture), KAP_OK);
+        kap_losing_power_cut(env);
+        fixture_close(&fixture);
+        kap_losing_restart(env, KAP_LOSING_ALL_KEPT);
+    }
+    cr_assert_eq(fixture_open(&fixture), KAP_OK, "%s", fixture.error.text);
+    fixture_check(&fixture, "recovered twice");
+    work(&fixture, 10);
+    fixture_check(&fixture, "written");
+    fixture_close(&fixture);
+    kap_losing_destroy(env);
+}
