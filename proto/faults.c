@@ -78,10 +78,11 @@ void kap_faults_add_limit(struct kap_faults *faults, const struct kap_path *path
     fault->actual = actual;
 }
 
-kap_status kap_faults_reply(const struct kap_faults *faults, struct kap_arena *arena, struct kap_error_reply *reply_out)
+kap_status kap_faults_reply(const struct kap_faults *faults, kap_status code, struct kap_arena *arena,
+                            struct kap_error_reply *reply_out)
 {
     struct kap_field_fault *list = kap_arena_push(arena, sizeof *list * (faults->n ? faults->n : 1));
-    char *message = kap_arena_printf(arena, "%s: %zu fault%s", kap_status_sentence(KAP_INVALID), faults->n_total,
+    char *message = kap_arena_printf(arena, "%s: %zu fault%s", kap_status_sentence(code), faults->n_total,
                                      faults->n_total == 1 ? "" : "s");
     if (!list || !message)
         return KAP_NO_MEMORY;
@@ -99,13 +100,13 @@ kap_status kap_faults_reply(const struct kap_faults *faults, struct kap_arena *a
                                            .actual = fault->actual};
     }
     *reply_out = (struct kap_error_reply){.has_code = true,
-                                          .code = KAP_INVALID,
+                                          .code = (uint32_t)code,
                                           .has_name = true,
-                                          .name = kap_bytes_str(kap_status_name(KAP_INVALID)),
+                                          .name = kap_bytes_str(kap_status_name(code)),
                                           .has_message = true,
                                           .message = kap_bytes_str(message),
                                           .has_message_key = true,
-                                          .message_key = kap_bytes_str("invalid"),
+                                          .message_key = kap_bytes_str(code == KAP_DECODE ? "decode" : "invalid"),
                                           .n_faults = faults->n,
                                           .faults = list};
     if (faults->n > 0) {

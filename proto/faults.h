@@ -46,6 +46,6 @@ void kap_faults_add_limit(struct kap_faults *faults, const struct kap_path *path
                           int64_t actual, const char *format, ...) __attribute__((format(printf, 6, 7)));
 /* "a.b[2]" into the arena; NULL without memory. */
 const char *kap_path_print(const struct kap_path *path, struct kap_arena *arena);
-/* Fills the reply of a refused request: code INVALID, message, path of the first fault, the list. Borrows the texts. */
-KAP_CHECKED kap_status kap_faults_reply(const struct kap_faults *faults, struct kap_arena *arena,
+/* Fills the reply of a refused request: the code, a message, the path of the first fault, the list. Borrows the texts. */
+KAP_CHECKED kap_status kap_faults_reply(const struct kap_faults *faults, kap_status code, struct kap_arena *arena,
                                         struct kap_error_reply *reply_out);

@@ -23,7 +23,7 @@ static size_t sequence_length(const uint8_t *at, const uint8_t *end)
     return len;
 }
 
-bool kap_text_is_utf8(struct kap_bytes text)
+size_t kap_text_utf8_len(struct kap_bytes text)
 {
     const uint8_t *at = text.data, *end = at + text.len;
     while (at < end) {
@@ -33,10 +33,15 @@ bool kap_text_is_utf8(struct kap_bytes text)
         }
         size_t len = sequence_length(at, end);
         if (len == 0)
-            return false;
+            break;
         at += len;
     }
-    return true;
+    return (size_t)(at - text.data);
+}
+
+bool kap_text_is_utf8(struct kap_bytes text)
+{
+    return kap_text_utf8_len(text) == text.len;
 }
 
 ptrdiff_t kap_text_control_at(struct kap_bytes text)

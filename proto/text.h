@@ -8,6 +8,7 @@
 
 /* Well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool kap_text_is_utf8(struct kap_bytes text);
+size_t kap_text_utf8_len(struct kap_bytes text); /* of the longest well-formed beginning */
 /* Offset of the first control character other than newline and tab (NUL and DEL among them, C1 too), or -1.
  * The text must be UTF-8. */
 ptrdiff_t kap_text_control_at(struct kap_bytes text);

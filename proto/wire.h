@@ -19,7 +19,8 @@ enum kap_wire_mode {
 };
 
 /* Decodes into out, a struct of msg->size bytes, overwritten.
- *   KAP_DECODE     malformed (KAP_CORRUPT when KAP_WIRE_STORED); out is not to be used
+ *   KAP_DECODE     malformed (KAP_CORRUPT when KAP_WIRE_STORED); out is not to be used. Client mode: the last fault says
+ *                  where, with the field as far as it can be told and the offset in bytes
  *   KAP_INVALID    client mode: faults were added (unknown field or enum value, an id that is not 16 bytes, a list that is
  *                  too long, a control character); out holds the rest, so that validation may add its own
  *   KAP_NO_MEMORY  the arena is full

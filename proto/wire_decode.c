@@ -15,6 +15,7 @@ struct decoder {
     enum kap_wire_mode mode;
     struct kap_faults *faults;
     kap_status malformed; /* what malformed bytes are called in this mode */
+    struct kap_bytes whole; /* of the outermost message: offsets count from its begin */
 };
 
 /* One field as it stands in the bytes. */
@@ -117,6 +118,33 @@ static uint32_t wire_of(uint8_t type)
     }
 }
 
+/* Notes where the bytes stop making sense; at: NULL when that place has no offset in the request. */
+static kap_status malformed(const struct decoder *decoder, const struct kap_path *path, const char *code,
+                            const uint8_t *at, const char *what)
+{
+    const struct kap_bytes whole = decoder->whole;
+    if (decoder->mode != KAP_WIRE_CLIENT)
+        return decoder->malformed;
+    if (at && at >= whole.data && at <= whole.data + whole.len)
+        kap_faults_add_limit(decoder->faults, path, code, 0, at - whole.data, "%s at byte %td of the body", what,
+                             at - whole.data);
+    else
+        kap_faults_add(decoder->faults, path, code, "%s", what);
+    return decoder->malformed;
+}
+
+/* The item that begins at `at` cannot be read: named when at least its tag can. */
+static kap_status item_malformed(const struct decoder *decoder, const struct kap_msg *msg, const struct kap_path *path,
+                                 const uint8_t *at, const uint8_t *end)
+{
+    struct item item = {0};
+    const struct kap_field *field = tag_read(at, end, &item) ? kap_message_field(msg, item.number) : NULL;
+    struct kap_path here = {path, field ? field->name : NULL, -1};
+    return malformed(decoder, &here, "malformed", at,
+                     field ? "the value is cut short or not of the protobuf encoding"
+                           : "no field of the protobuf encoding");
+}
+
 /* The known field an item belongs to. A field in the wrong wire type is unknown, as protobuf has it, except that
  * repeated numbers may come packed or one by one. */
 static const struct kap_field *field_of(const struct kap_msg *msg, const struct item *item, bool *packed_out)
@@ -146,15 +174,16 @@ static bool packed_count(const struct kap_field *field, struct kap_bytes bytes, 
 }
 
 static kap_status lists_count(const struct decoder *decoder, const struct kap_msg *msg, struct kap_bytes bytes,
-                              size_t counts[])
+                              const struct kap_path *path, size_t counts[])
 {
     const uint8_t *at = bytes.data, *end = at + bytes.len;
     while (at < end) {
         struct item item;
         bool packed;
+        const uint8_t *from = at;
         at = item_read(at, end, &item);
         if (!at)
-            return decoder->malformed;
+            return item_malformed(decoder, msg, path, from, end);
         const struct kap_field *field = field_of(msg, &item, &packed);
         if (!field)
             continue;
@@ -162,7 +191,7 @@ static kap_status lists_count(const struct decoder *decoder, const struct kap_ms
         if (!packed)
             (*count)++;
         else if (!packed_count(field, item.bytes, count))
-            return decoder->malformed;
+            return item_malformed(decoder, msg, path, from, end);
     }
     return KAP_OK;
 }
@@ -231,7 +260,8 @@ static void enum_check(const struct decoder *decoder, const struct kap_field *fi
 static kap_status text_check(const struct decoder *decoder, struct kap_bytes text, const struct kap_path *path)
 {
     if (!kap_text_is_utf8(text))
-        return decoder->malformed;
+        return malformed(decoder, path, "bad_utf8", text.data + kap_text_utf8_len(text),
+                         "the text is not UTF-8, which it must be,");
     if (decoder->mode != KAP_WIRE_CLIENT)
         return KAP_OK;
     ptrdiff_t control = kap_text_control_at(text);
@@ -286,12 +316,13 @@ static kap_status packed_store(const struct decoder *decoder, const struct kap_f
     const uint8_t *at = bytes.data, *end = at + bytes.len;
     while (at < end) {
         struct item item = {.number = field->number, .wire = wire_of(field->type)};
+        struct kap_path here = {path, field->name, (int64_t)*n};
+        const uint8_t *from = at;
         at = value_read(at, end, &item, 0);
         if (!at)
-            return decoder->malformed;
+            return malformed(decoder, &here, "malformed", from, "the number is not of the protobuf encoding");
         if (*n == room)
             continue; /* the fault is noted; the rest must still be well formed */
-        struct kap_path here = {path, field->name, (int64_t)*n};
         kap_status status = value_store(decoder, field, &item, &here, 0, list + *n * field->item_size);
         if (status != KAP_OK)
             return status;
@@ -324,7 +355,7 @@ static bool is_whole(struct kap_bytes piece)
 /* A singular sub-message that comes in pieces: protobuf merges them, and the encoding of a merge is the pieces one
  * after the other. Each must be a message for itself: two broken ones can make a whole. */
 static kap_status pieces_join(const struct decoder *decoder, const struct kap_msg *msg, struct kap_bytes bytes,
-                              const struct kap_field *field, struct kap_bytes *joined_out)
+                              const struct kap_field *field, const struct kap_path *path, struct kap_bytes *joined_out)
 {
     uint8_t *joined = kap_arena_push_bytes(decoder->arena, bytes.len);
     const uint8_t *at = bytes.data, *end = at + bytes.len;
@@ -339,7 +370,7 @@ static kap_status pieces_join(const struct decoder *decoder, const struct kap_ms
         if (field_of(msg, &item, &packed) != field)
             continue;
         if (!is_whole(item.bytes))
-            return decoder->malformed;
+            return malformed(decoder, path, "malformed", item.start, "a piece of the message is cut short");
         if (item.bytes.len > 0)
             memcpy(joined + len, item.bytes.data, item.bytes.len);
         len += item.bytes.len;
@@ -357,7 +388,7 @@ static kap_status submessage_store(const struct decoder *decoder, const struct k
     if (inner)
         return KAP_OK; /* a later piece; the first one has taken them all */
     if (in_pieces) {
-        kap_status status = pieces_join(decoder, msg, whole, field, &bytes);
+        kap_status status = pieces_join(decoder, msg, whole, field, &here, &bytes);
         if (status != KAP_OK)
             return status;
     }
@@ -436,10 +467,10 @@ static kap_status message_decode(const struct decoder *decoder, const struct kap
     size_t counts[KAP_MESSAGE_FIELDS_MAX] = {0};
     const uint8_t *at = bytes.data, *end = at + bytes.len;
     if (depth > KAP_MESSAGE_DEPTH_MAX)
-        return decoder->malformed;
+        return malformed(decoder, path, "too_deep", bytes.data, "messages are nested deeper than 16");
     memset(out, 0, msg->size);
     if (msg->needs_count) {
-        kap_status status = lists_count(decoder, msg, bytes, counts);
+        kap_status status = lists_count(decoder, msg, bytes, path, counts);
         if (status == KAP_OK)
             status = lists_allocate(decoder, msg, counts, path, out);
         if (status != KAP_OK)
@@ -447,9 +478,10 @@ static kap_status message_decode(const struct decoder *decoder, const struct kap
     }
     while (at < end) {
         struct item item;
+        const uint8_t *from = at;
         at = item_read(at, end, &item);
         if (!at)
-            return decoder->malformed;
+            return item_malformed(decoder, msg, path, from, end);
         kap_status status = item_store(decoder, msg, bytes, &item, at, counts, path, depth, out);
         if (status != KAP_OK)
             return status;
@@ -464,7 +496,8 @@ kap_status kap_wire_decode(const struct kap_msg *msg, struct kap_bytes bytes, st
     struct decoder decoder = {.arena = arena,
                               .mode = mode,
                               .faults = faults,
-                              .malformed = mode == KAP_WIRE_CLIENT ? KAP_DECODE : KAP_CORRUPT};
+                              .malformed = mode == KAP_WIRE_CLIENT ? KAP_DECODE : KAP_CORRUPT,
+                              .whole = bytes};
     size_t before = faults ? faults->n_total : 0;
     kap_status status = message_decode(&decoder, msg, bytes, NULL, 1, out);
     if (status == KAP_OK && faults && faults->n_total > before)

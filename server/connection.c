@@ -7,7 +7,7 @@
 #include "proto/wire.h"
 #include "server/connection_internal.h"
 
-enum { PINGS_MAX = 3, KEPT_BUFFER_BYTES = 64 * 1024, QUIET_NS = 1000000000 };
+enum { PINGS_MAX = 3, KEPT_BUFFER_BYTES = 64 * 1024, QUIET_NS = 1000000000, REFUSED_RETRY_MS = 1000 };
 
 void kap_connection_options_default(struct kap_connection_options *options)
 {
@@ -148,23 +148,30 @@ void connection_frame(struct kap_connection *connection, const struct kap_frame 
     output->len += kap_frame_write(frame, build, output->data + output->len);
 }
 
-void connection_reply(struct kap_connection *connection, uint16_t op, uint64_t id, const struct kap_msg *msg,
-                      const void *reply)
+void connection_answer(struct kap_connection *connection, uint16_t op, uint64_t id, kap_status status,
+                       const struct kap_msg *msg, const void *reply)
 {
     struct kap_bytes body = kap_wire_encode_in(msg, reply, &connection->pool->scratch);
-    struct kap_frame frame = {.kind = KAP_FRAME_REPLY, .op = op, .request_id = id, .body = body};
+    struct kap_frame frame = {
+        .kind = KAP_FRAME_REPLY, .op = op, .status = (uint16_t)status, .request_id = id, .body = body};
     if (body.data)
         connection_frame(connection, &frame, KAP_FRAME_BUILD_SUM);
     else
         connection_shut(connection);
 }
 
-void connection_error(struct kap_connection *connection, uint16_t op, uint64_t id, kap_status status,
-                      const char *message)
+void connection_reply(struct kap_connection *connection, uint16_t op, uint64_t id, const struct kap_msg *msg,
+                      const void *reply)
 {
-    struct kap_error_reply reply = {
+    connection_answer(connection, op, id, KAP_OK, msg, reply);
+}
+
+static struct kap_error_reply error_reply(const struct kap_connection_pool *pool, kap_status status,
+                                          const char *message)
+{
+    return (struct kap_error_reply){
         .has_commit_seq = true,
-        .commit_seq = kap_store_durable_seq(kap_service_store(connection->pool->service)),
+        .commit_seq = kap_store_durable_seq(kap_service_store(pool->service)),
         .has_code = true,
         .code = status,
         .has_name = true,
@@ -174,13 +181,34 @@ void connection_error(struct kap_connection *connection, uint16_t op, uint64_t i
         .has_retryable = true,
         .retryable = status == KAP_SHUTTING_DOWN || status == KAP_OVERLOADED || status == KAP_CHECKSUM,
     };
-    struct kap_bytes body = kap_wire_encode_in(&kap_error_reply_msg, &reply, &connection->pool->scratch);
-    struct kap_frame frame = {
-        .kind = KAP_FRAME_REPLY, .op = op, .status = (uint16_t)status, .request_id = id, .body = body};
-    if (body.data)
-        connection_frame(connection, &frame, KAP_FRAME_BUILD_SUM);
-    else
-        connection_shut(connection);
+}
+
+void connection_error(struct kap_connection *connection, uint16_t op, uint64_t id, kap_status status,
+                      const char *message)
+{
+    struct kap_error_reply reply = error_reply(connection->pool, status, message);
+    connection_answer(connection, op, id, status, &kap_error_reply_msg, &reply);
+}
+
+struct kap_bytes kap_connection_refusal(struct kap_connection_pool *pool, kap_status status)
+{
+    char text[160];
+    const char *message = NULL;
+    kap_arena_reset(&pool->scratch);
+    if (status == KAP_OVERLOADED) {
+        snprintf(
+            text, sizeof text,
+            "%u connections are open, which is the limit (net.connections): close idle ones, share one, or raise it",
+            pool->options.connections_max);
+        message = text;
+    }
+    struct kap_error_reply reply = error_reply(pool, status, message);
+    reply.has_retry_after_ms = true;
+    reply.retry_after_ms = REFUSED_RETRY_MS;
+    struct kap_bytes body = kap_wire_encode_in(&kap_error_reply_msg, &reply, &pool->scratch);
+    struct kap_frame frame = {.kind = KAP_FRAME_REPLY, .status = (uint16_t)status, .body = body};
+    uint8_t *bytes = body.data ? kap_arena_push_bytes(&pool->scratch, kap_frame_bytes_max(0, body.len)) : NULL;
+    return bytes ? kap_bytes(bytes, kap_frame_write(&frame, KAP_FRAME_BUILD_SUM, bytes)) : kap_bytes("", 0);
 }
 
 struct kap_bytes kap_connection_output(struct kap_connection *connection)

@@ -72,6 +72,8 @@ void kap_connection_pool_drain(struct kap_connection_pool *pool, uint32_t grace_
 /* KAP_OVERLOADED: connections_max are open. owner: the caller's, given back by kap_connection_owner. */
 KAP_CHECKED kap_status kap_connection_open(struct kap_connection_pool *pool, const struct kap_peer *peer, void *owner,
                                            struct kap_connection **connection_out);
+/* The last words to a peer that open refused: one frame, in the pool's scratch memory; empty without memory. */
+struct kap_bytes kap_connection_refusal(struct kap_connection_pool *pool, kap_status status);
 /* The client is gone, or the connection is over: drops its calls, frees it. */
 void kap_connection_close(struct kap_connection *connection);
 void *kap_connection_owner(const struct kap_connection *connection);

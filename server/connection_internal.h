@@ -77,6 +77,8 @@ void connection_touch(struct kap_connection *connection); /* on the ready list *
 void connection_frame(struct kap_connection *connection, const struct kap_frame *frame, unsigned build);
 void connection_error(struct kap_connection *connection, uint16_t op, uint64_t id, kap_status status,
                       const char *message);
+void connection_answer(struct kap_connection *connection, uint16_t op, uint64_t id, kap_status status,
+                       const struct kap_msg *msg, const void *reply);
 void connection_reply(struct kap_connection *connection, uint16_t op, uint64_t id, const struct kap_msg *msg,
                       const void *reply);
 void connection_shut(struct kap_connection *connection); /* to CLOSING */

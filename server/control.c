@@ -24,8 +24,8 @@ static bool body_decode(struct kap_connection *connection, const struct kap_fram
         status = kap_validate(msg, request_out, KAP_VALIDATE_REQUEST, NULL, scratch, &faults);
     if (status == KAP_OK)
         return true;
-    if (status == KAP_INVALID && kap_faults_reply(&faults, scratch, &reply) == KAP_OK)
-        connection_error(connection, frame->op, frame->request_id, status, faults.n > 0 ? faults.at[0].text : NULL);
+    if (faults.n > 0 && kap_faults_reply(&faults, status, scratch, &reply) == KAP_OK)
+        connection_answer(connection, frame->op, frame->request_id, status, &kap_error_reply_msg, &reply);
     else
         connection_error(connection, frame->op, frame->request_id, status, NULL);
     return false;

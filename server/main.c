@@ -342,13 +342,17 @@ static int run(struct daemon *daemon)
     kap_status status = kap_listener_signals(&daemon->signal_fd, &error);
     if (status == KAP_OK)
         status = store_open(daemon, &error);
-    if (status == KAP_OK)
+    int code = exit_code_of(status);
+    if (status == KAP_OK) {
         status = listen_all(daemon, &error);
-    if (status == KAP_OK)
+        code = status == KAP_INVALID ? EXIT_USAGE : EXIT_FAILED; /* an address in use is no failure of the storage */
+    }
+    if (status == KAP_OK) {
         status = loop_open(daemon, &error);
+        code = exit_code_of(status);
+    }
     if (status != KAP_OK) {
         fprintf(stderr, "kapd: %s\n", error.text[0] ? error.text : kap_status_sentence(status));
-        int code = exit_code_of(status);
         close_all(daemon);
         return code;
     }

@@ -207,10 +207,10 @@ static bool meta_decode(struct request *request)
     kap_status status = kap_wire_decode(&kap_meta_msg, meta, scratch, KAP_WIRE_CLIENT, &request->call.meta, &faults);
     if (status == KAP_OK)
         return true;
-    if (status == KAP_INVALID && kap_faults_reply(&faults, scratch, &reply) == KAP_OK) {
+    if (faults.n > 0 && kap_faults_reply(&faults, status, scratch, &reply) == KAP_OK) {
         struct kap_bytes body = kap_wire_encode_in(&kap_error_reply_msg, &reply, scratch);
         if (body.data) {
-            request_answer(request, KAP_INVALID, body);
+            request_answer(request, status, body);
             request_end(request);
             return false;
         }

@@ -34,9 +34,10 @@ void service_reply_error(struct kap_call *call, struct kap_run *run, kap_status 
 {
     static const uint8_t empty[1];
     struct kap_error_reply reply = run ? run->model.error : (struct kap_error_reply){0};
-    if (run && run->model.faults.n > 0 && (status == KAP_INVALID || status == KAP_TOO_LARGE)) {
+    if (run && run->model.faults.n > 0 &&
+        (status == KAP_INVALID || status == KAP_TOO_LARGE || status == KAP_DECODE)) {
         struct kap_error_reply faults;
-        if (kap_faults_reply(&run->model.faults, &call->arena, &faults) == KAP_OK) {
+        if (kap_faults_reply(&run->model.faults, status, &call->arena, &faults) == KAP_OK) {
             reply.n_faults = faults.n_faults;
             reply.faults = faults.faults;
             reply.has_path = faults.has_path;
@@ -233,11 +234,18 @@ static bool deadline_passed(const struct kap_call *call)
     return call->deadline_ns != 0 && kap_env_mono_ns(kap_store_env(call->service->store)) >= call->deadline_ns;
 }
 
+/* A dry run says what would be, whatever the op: nothing of it is kept, its idempotency key neither. */
+static bool is_dry(const struct kap_op_desc *op, const void *request)
+{
+    const struct kap_field *field = kap_message_field_named(op->request, kap_bytes_str("dry_run"));
+    return field && *((const bool *)request + field->has_at) && *(const bool *)kap_field_value(field, request);
+}
+
 /* Everything inside the transaction but its commit. */
 static kap_status write_apply(struct kap_run *run, void *request, void *reply)
 {
     struct kap_txn *txn = run->model.txn;
-    bool has_key = run->meta->has_idempotency_key;
+    bool has_key = run->meta->has_idempotency_key && !run->is_dry;
     uint8_t digest[32];
     struct kap_key key;
     kap_status status = KAP_OK;
@@ -277,6 +285,7 @@ static void write_run(struct kap_run *run, void *request, void *reply)
     struct kap_service *service = run->service;
     struct kap_txn txn;
     uint64_t seq = 0;
+    run->is_dry = is_dry(run->op, request);
     service->stats.writes++;
     kap_status status = kap_store_txn_begin(service->store, &txn, run->arena, &call->context);
     if (status == KAP_OK) {

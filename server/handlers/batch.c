@@ -134,9 +134,5 @@ kap_status handle_dump_rows(struct kap_run *run, void *request_bytes, void *repl
 
 kap_status handle_restore_rows(struct kap_run *run, void *request_bytes, void *reply_bytes)
 {
-    const struct kap_restore_rows_request *request = request_bytes;
-    kap_status status = kap_restore_rows(&run->model, request, reply_bytes);
-    if (status == KAP_OK && request->has_dry_run && request->dry_run)
-        run->is_dry = true;
-    return status;
+    return kap_restore_rows(&run->model, request_bytes, reply_bytes);
 }

@@ -26,7 +26,7 @@ kap_status handle_server_status(struct kap_run *run, void *request_bytes, void *
                                      (unsigned long long)stats.compaction_wanted));
     jobs[1] = words(kap_arena_printf(run->arena, "writers wait for: %s", stats.delay));
     *reply = (struct kap_server_status_reply){.has_version = true,
-                                              .version = words("0.1.0"),
+                                              .version = words(KAP_VERSION),
                                               .has_server_id = true,
                                               .server_id = kap_store_id(store),
                                               .has_state = true,

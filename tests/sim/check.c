@@ -144,6 +144,19 @@ static const void *request_read(struct doing *d, const struct sim_request *reque
     return NULL;
 }
 
+/* A dry run keeps nothing, its key neither. */
+static bool is_keyed(const struct sim_request *request, const void *message)
+{
+    bool dry = false;
+    if (message && request->op == KAP_OP_SESSION_DELETE)
+        dry = ((const struct kap_session_delete_request *)message)->dry_run;
+    else if (message && request->op == KAP_OP_ROW_DELETE)
+        dry = ((const struct kap_row_delete_request *)message)->dry_run;
+    else if (message && request->op == KAP_OP_REF_DELETE)
+        dry = ((const struct kap_ref_delete_request *)message)->dry_run;
+    return request->meta.has_idempotency_key && !dry;
+}
+
 static void key_remember(struct doing *d, const struct sim_request *request, const struct sim_answer *answer)
 {
     struct sim_row *key = sim_alloc(d->model->arena, sizeof *key);
@@ -158,10 +171,11 @@ static void key_remember(struct doing *d, const struct sim_request *request, con
 }
 
 /* Was it answered before? Then the same bytes again, and nothing happens. */
-static bool replay_check(struct doing *d, const struct sim_request *request, const struct sim_answer *answer)
+static bool replay_check(struct doing *d, const struct sim_request *request, const void *message,
+                         const struct sim_answer *answer)
 {
     const struct sim_row *key =
-        request->meta.has_idempotency_key ? model_find_key(d->model, d->who.user, request->meta.idempotency_key) : NULL;
+        is_keyed(request, message) ? model_find_key(d->model, d->who.user, request->meta.idempotency_key) : NULL;
     if (!key)
         return false;
     if (key->op != request->op || !kap_bytes_eq(key->body, request->body)) {
@@ -176,11 +190,12 @@ static bool replay_check(struct doing *d, const struct sim_request *request, con
     return true;
 }
 
-static void commit_check(struct doing *d, const struct sim_request *request, const struct sim_answer *answer)
+static void commit_check(struct doing *d, const struct sim_request *request, const void *message,
+                         const struct sim_answer *answer)
 {
     struct model *model = d->model;
-    bool commits = model->n_log > d->mark || request->meta.has_idempotency_key;
-    if (request->meta.has_idempotency_key)
+    bool keyed = is_keyed(request, message), commits = model->n_log > d->mark || keyed;
+    if (keyed)
         key_remember(d, request, answer);
     check_number(commits ? "commit_seq of a write" : "commit_seq of a write that changed nothing",
                  commits ? d->seq : model->head_seq, true, answer->commit_seq);
@@ -212,7 +227,7 @@ void check_write(struct model *model, const struct sim_request *request, const s
     const void *message = request_read(d, request);
     if (message && !check_fits(d, request->op, message))
         doing_refuse(d, KAP_INVALID);
-    if (replay_check(d, request, answer))
+    if (replay_check(d, request, message, answer))
         return;
     const void *reply = answer->status == KAP_OK ? check_decode(model, op->reply, answer->reply) : NULL;
     if (message && !doing_refused(d))
@@ -224,5 +239,5 @@ void check_write(struct model *model, const struct sim_request *request, const s
                      message_print(model, answer));
         return;
     }
-    commit_check(d, request, answer);
+    commit_check(d, request, message, answer);
 }

@@ -46,7 +46,9 @@ def test_wrong_type(client):
 
 
 def test_cut_body(client, world):
-    client.refused_body(kapwire.DECODE, SAVE, save(world).SerializeToString()[:-3])
+    body = save(world).SerializeToString()[:-3]
+    fault, = client.refused_body(kapwire.DECODE, SAVE, body).faults
+    assert fault.code == 'malformed' and fault.path.startswith('sequences') and 0 < fault.actual < len(body)
 
 
 def test_too_long_text(client, world):
@@ -57,7 +59,23 @@ def test_too_long_text(client, world):
 
 def test_bad_utf8(client, world):
     body = save(world, title='MARK').SerializeToString().replace(b'MARK', b'\xff\xfe\xfdx')
-    client.refused_body(kapwire.DECODE, SAVE, body)
+    error = client.refused_body(kapwire.DECODE, SAVE, body)
+    fault, = error.faults
+    assert (error.path, fault.path, fault.code) == ('session.title', 'session.title', 'bad_utf8')
+    assert fault.actual == body.index(b'\xff')
+
+
+def test_bad_utf8_deep_in_a_tree(client, world):
+    tree = world.tree(sequences=3, exercises=1)
+    tree['sequences'][2]['exercises'][0]['exercise']['title'] = 'MARK'
+    body = requests.SessionSaveRequest(**tree).SerializeToString().replace(b'MARK', b'x\xff\xfdx')
+    error = client.refused_body(kapwire.DECODE, SAVE, body)
+    assert error.path == 'sequences[2].exercises[0].exercise.title'
+
+
+def test_bad_meta(client):
+    error = client.refused_body(INVALID, numbers.OP_SESSION_GET, b'', b'\x12\x02ab')
+    assert ('idempotency_key', 'bad_id') in faults(error)
 
 
 def test_missing_fields_all_at_once(client, world):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 import kapwire
+from kapwire import numbers, requests
 from conftest import KAPD, Daemon, World
 from test_flows import graph
 
@@ -88,19 +89,63 @@ def test_configuration_file(base, directory):
     assert 'gone.ini' in kapd('-D', directory, '-c', base / 'gone.ini', code=2)
 
 
-def test_limits_of_the_configuration_hold(directory):
-    running = Daemon(directory, '--set', 'net.connections=2', '--set', 'net.hello_timeout=200ms')
-    with running.client() as first, kapwire.Client(running.unix, hello=False) as silent:
-        with pytest.raises(kapwire.Closed):
-            silent.read_reply()  # the reason, when one is given
-            silent.expect_close()
-            raise kapwire.Closed
-        with running.client():
-            third = kapwire.Client(running.unix, hello=False)
-            with third, pytest.raises((kapwire.Closed, kapwire.Refused)):
-                third.hello()
-        first.call('connection.ping')
+def last_words(client):
+    """What the server says of the connection itself before it closes it."""
+    request_id, _, status, body = client.read_reply()
+    client.expect_close()
+    assert request_id == 0
+    return status, requests.ErrorReply.FromString(body)
+
+
+def test_silence_before_hello_ends_in_time(directory):
+    running = Daemon(directory, '--set', 'net.hello_timeout=200ms')
+    with kapwire.Client(running.unix, hello=False) as silent:
+        began = time.monotonic()
+        status, error = last_words(silent)
+        assert status == kapwire.DEADLINE and 'hello' in error.message
+        assert 0.2 <= time.monotonic() - began < 5
     running.stop()
+
+
+def test_connections_are_limited_and_the_next_is_told(directory):
+    running = Daemon(directory, '--set', 'net.connections=2')
+    with running.client() as first, running.client():
+        for address in (running.unix, running.tcp):
+            with kapwire.Client(address, hello=False) as third:
+                third.raw(kapwire.frame(numbers.OP_PING, 1) * 50)  # what was sent before it heard does not cost it the words
+                status, error = last_words(third)
+                assert status == kapwire.OVERLOADED and error.retryable and error.retry_after_ms > 0
+                assert '2 connections' in error.message and 'net.connections' in error.message
+        first.call('connection.ping')
+    with running.client() as again:
+        again.call('connection.ping')
+    running.stop()
+
+
+def test_requests_in_flight_are_limited(directory):
+    """Past the limit the server stops reading and forgets nothing."""
+    running = Daemon(directory, '--set', 'net.in_flight=2')
+    with running.client() as client:
+        asked = [client.send('server.status') for _ in range(100)]
+        for request_id in asked:
+            client.result('server.status', request_id)
+    running.stop()
+
+
+def test_an_address_in_use_is_no_failure_of_the_storage(directory, base):
+    import socket
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        address = '127.0.0.1:%d' % taken.getsockname()[1]
+        said = kapd('-D', directory, '--listen', address, code=1)
+        assert address in said and 'in use' in said and '--listen' in said
+    path = str(base / ('s' + os.urandom(3).hex()))
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(path)
+        taken.listen()
+        said = kapd('-D', directory, '--listen', '127.0.0.1:0', '--socket', path, code=1)
+        assert path in said and '--socket' in said
 
 
 def test_directory_locked(directory):

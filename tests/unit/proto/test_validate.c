@@ -81,7 +81,7 @@ Test(validate, a_row_must_be_whole_and_a_patch_need_not_be)
     cr_assert_not_null(fault_at("sequences[4].session"));
     cr_assert_not_null(fault_at("sequences[4].objective"));
     struct kap_error_reply reply;
-    cr_assert_eq(kap_faults_reply(&faults, &arena, &reply), KAP_OK);
+    cr_assert_eq(kap_faults_reply(&faults, KAP_INVALID, &arena, &reply), KAP_OK);
     cr_assert_eq(reply.code, KAP_INVALID);
     cr_assert_eq(reply.n_faults, 4);
     cr_assert(kap_bytes_eq(reply.path, kap_bytes_str("sequences[4].session")));

@@ -253,6 +253,86 @@ Test(wire, text_that_is_not_utf8_or_holds_control_characters_is_refused)
     }
 }
 
+/* A message that holds itself, which none of ours does: only so can the limit be reached. */
+struct nest {
+    struct nest *inner;
+};
+static const struct kap_msg nest_msg;
+static const struct kap_field_rules nest_rules;
+static const struct kap_field nest_fields[] = {{.number = 1,
+                                                .type = KAP_FIELD_MESSAGE,
+                                                .item_size = sizeof(struct nest *),
+                                                .value_at = offsetof(struct nest, inner),
+                                                .msg = &nest_msg,
+                                                .rules = &nest_rules,
+                                                .name = "inner"}};
+static const uint8_t nest_slots[] = {0, 1};
+static const struct kap_msg nest_msg = {.name = "nest",
+                                        .full_name = "kap.Nest",
+                                        .size = sizeof(struct nest),
+                                        .n_fields = 1,
+                                        .max_number = 1,
+                                        .needs_count = true,
+                                        .fields = nest_fields,
+                                        .slots = nest_slots};
+
+Test(wire, sixteen_levels_are_read_and_the_seventeenth_is_refused)
+{
+    for (int levels = 16; levels <= 17; levels++) {
+        begin();
+        struct nest out;
+        uint8_t bytes[64];
+        size_t len = 0;
+        for (int inner = levels - 2; inner >= 0; inner--) {
+            bytes[len++] = 0x0a;
+            bytes[len++] = (uint8_t)(inner * 2);
+        }
+        kap_status status = kap_wire_decode(&nest_msg, kap_bytes(bytes, len), &arena, KAP_WIRE_CLIENT, &out, &faults);
+        cr_assert_eq(status, levels == 16 ? KAP_OK : KAP_DECODE, "%d levels: %s", levels, kap_status_name(status));
+        if (levels == 17)
+            cr_assert_str_eq(faults.at[0].code, "too_deep");
+        end();
+    }
+}
+
+static const struct kap_fault *decode_fault(struct kap_bytes bytes)
+{
+    struct kap_session_save_request back;
+    faults.n = faults.n_total = 0;
+    kap_status status = kap_wire_decode(&kap_session_save_request_msg, bytes, &arena, KAP_WIRE_CLIENT, &back, &faults);
+    cr_assert_eq(status, KAP_DECODE, "%s", kap_status_name(status));
+    cr_assert_eq(faults.n, 1);
+    return &faults.at[0];
+}
+
+Test(wire, malformed_bytes_are_named_with_path_and_offset)
+{
+    begin();
+    struct kap_session session = {.has_title = true, .title = kap_bytes_str("S")};
+    struct kap_exercise exercise = {.has_title = true, .title = kap_bytes_str("1234567890\xff!")};
+    struct kap_exercise_node exercises[] = {{.exercise = &exercise}};
+    struct kap_sequence empty = {0};
+    struct kap_sequence_node nodes[] = {
+        {.sequence = &empty}, {.sequence = &empty}, {.sequence = &empty, .n_exercises = 1, .exercises = exercises}};
+    struct kap_session_save_request request = {.session = &session, .n_sequences = 3, .sequences = nodes};
+    struct kap_bytes bytes = encoded(&kap_session_save_request_msg, &request);
+    const struct kap_fault *fault = decode_fault(bytes);
+    cr_assert_str_eq(fault->path, "sequences[2].exercises[0].exercise.title");
+    cr_assert_str_eq(fault->code, "bad_utf8");
+    cr_assert_eq(fault->actual, (uint8_t *)memchr(bytes.data, 0xff, bytes.len) - bytes.data);
+
+    static const uint8_t no_tag[] = {0x0a, 0x03, 0x22, 0x05, 'x'}; /* session, 3 bytes: title, 5 bytes */
+    fault = decode_fault(kap_bytes(no_tag, sizeof no_tag));
+    cr_assert_str_eq(fault->path, "session.title");
+    cr_assert_str_eq(fault->code, "malformed");
+    cr_assert_eq(fault->actual, 2);
+
+    static const uint8_t packed[] = {0x3a, 0x02, 0x01, 0x80}; /* clear = 7, packed, the last number is cut */
+    fault = decode_fault(kap_bytes(packed, sizeof packed));
+    cr_assert_str_eq(fault->path, "clear");
+    end();
+}
+
 Test(wire, what_the_server_sets_is_cleared_from_a_request)
 {
     begin();
