@@ -34,8 +34,7 @@ void service_reply_error(struct kap_call *call, struct kap_run *run, kap_status 
 {
     static const uint8_t empty[1];
     struct kap_error_reply reply = run ? run->model.error : (struct kap_error_reply){0};
-    if (run && run->model.faults.n > 0 &&
-        (status == KAP_INVALID || status == KAP_TOO_LARGE || status == KAP_DECODE)) {
+    if (run && run->model.faults.n > 0 && (status == KAP_INVALID || status == KAP_TOO_LARGE || status == KAP_DECODE)) {
         struct kap_error_reply faults;
         if (kap_faults_reply(&run->model.faults, status, &call->arena, &faults) == KAP_OK) {
             reply.n_faults = faults.n_faults;
