@@ -94,6 +94,12 @@ void kap_losing_restart(struct kap_env *base, enum kap_losing_mode mode)
         KAP_ASSERT(queue->in_flight.count == 0 && queue->finished.count == 0);
     while (env->files)
         losing_file_free(env, env->files);
+    if (mode == KAP_LOSING_KILLED) {
+        losing_sweep(env);
+        losing_trace(env, 0x2000 + (uint64_t)mode);
+        env->crashed = false;
+        return;
+    }
     /* A profile per crash: mostly lost, mostly kept and anything between all happen. */
     unsigned keep_names = (unsigned)(losing_chance(&env->chance_damage) % 5) * 25;
     unsigned keep_data = (unsigned)(losing_chance(&env->chance_damage) % 5) * 25;

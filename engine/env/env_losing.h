@@ -30,6 +30,8 @@ enum kap_losing_mode {
     KAP_LOSING_ALL_KEPT, /* everything reached the disk, also what was under way */
     KAP_LOSING_TORN, /* each unsynced sector and name by chance: old, new, cut or garbage. Garbage stays within the
                           * bytes of the unsynced write: what a sync covered is never harmed */
+    KAP_LOSING_KILLED, /* only the process ended: everything can be read, also what was under way, and what was not
+                        * synced still is not: a power cut after the restart can take it */
 };
 
 /* options: NULL for none. NULL when there is no memory. */
@@ -41,7 +43,7 @@ void kap_losing_destroy(struct kap_env *env);
 void kap_losing_crash_at(struct kap_env *env, uint64_t n);
 void kap_losing_power_cut(struct kap_env *env);
 bool kap_losing_crashed(struct kap_env *env);
-/* The power is back (it is cut first, if it was on): the disk is what survived. Every file handle is invalid; no worker
+/* The power is back (it is cut first, if it was on): the disk is what survived. KILLED: a new process begins. Every file handle is invalid; no worker
  * may be left and nothing in flight. Takes back crash_at. */
 void kap_losing_restart(struct kap_env *env, enum kap_losing_mode mode);
 

@@ -6,6 +6,9 @@
 
 #define KAP_SYNC_POINTS(X)                                                                                             \
     X(store_dir)                                                                                                       \
+    X(recovered_log)                                                                                                   \
+    X(recovered_superblock)                                                                                            \
+    X(recovered_snapshots)                                                                                             \
     X(wal_frame)                                                                                                       \
     X(wal_create_dir)                                                                                                  \
     X(segment_data)                                                                                                    \

@@ -1,6 +1,11 @@
-/* lock -> superblock -> manifest -> segments opened -> strangers moved to lost/ -> log replayed -> a fresh manifest and
- * superblock. Everything up to the last step only reads, and the last step names the same state: a crash anywhere leaves a
- * directory that recovers to the same commits. */
+/* lock -> superblock -> manifest -> segments opened -> log replayed and synced -> superblock synced -> a fresh manifest and
+ * superblock -> strangers moved to lost/. Everything before the fresh books only reads, and they name the same state: a
+ * crash anywhere leaves a directory that recovers to the same commits.
+ *
+ * What was read may be in no more than a cache: the last process may have been killed between a write and its sync. So all
+ * that was accepted is made durable before anything is served or removed on the strength of it: the log by a sync of its
+ * files, the file set by the fresh manifest, names by the sync of the directory that belongs to it. Segments and packs need
+ * none: a record or commit that names them was only written after their own sync. */
 #include "engine/store/store_internal.h"
 
 #include <stdio.h>
@@ -266,7 +271,8 @@ static bool file_known(const struct kap_manifest_state *state, uint64_t file_id)
     return false;
 }
 
-/* Segments that the manifest does not name are what a crash left of a flush or compaction. They are moved aside, not
+/* Segments that the manifest does not name are what a crash left of a flush or compaction. Only once the manifest that says
+ * so is durable: an older one, which a power cut could bring back, may name them. They are moved aside, not
  * unlinked, in case the manifest is what is wrong. What lay in lost/ before goes now. */
 static kap_status lost_empty(void *context, const char *name)
 {
@@ -304,6 +310,8 @@ static kap_status strangers_move(struct kap_store *store, const struct survey *s
         snprintf(path, sizeof path, "%s/%s", store->directory, name);
         struct kap_io unlink = {.op = KAP_IO_UNLINK, .name = path};
         status = io_run(store, &unlink);
+        if (status == KAP_NO_FILE) /* the one that was read: the fresh one's writing has removed it */
+            status = KAP_OK;
     }
     return status;
 }
@@ -352,6 +360,12 @@ static kap_status books_write(struct kap_store *store, bool fresh, struct kap_er
 {
     /* Its name is there before the manifest's directory sync, which so covers both names. */
     kap_status status = superblock_open(store, error);
+    /* The copies that were read may not be durable, and the next ones go over those that are. */
+    struct kap_io sync = {
+        .op = KAP_IO_SYNC, .file = store->manifest.superblock_file, .sync_point = "recovered_superblock"};
+    if (status == KAP_OK && (status = io_run(store, &sync)) != KAP_OK)
+        return kap_error_set(error, status, "cannot sync the superblock in %s: %s", store->directory,
+                             kap_status_sentence(status));
     if (status == KAP_OK)
         status = kap_manifest_log_rewrite(&store->manifest, store->queue, fresh);
     if (status != KAP_OK)
@@ -398,12 +412,12 @@ kap_status store_recover(struct kap_store *store, struct kap_error *error)
         status = subdirectories_make(store);
     if (status == KAP_OK && !fresh)
         status = segments_load(store, error);
-    if (status == KAP_OK && !fresh)
-        status = strangers_move(store, &survey);
     if (status == KAP_OK)
         status = log_replay(store, error);
     if (status == KAP_OK)
         status = books_write(store, fresh, error);
+    if (status == KAP_OK && !fresh)
+        status = strangers_move(store, &survey);
     if (status == KAP_OK) {
         atomic_store(&store->background.next_file_id, store->manifest.state.next_file_id);
         atomic_store(&store->background.flushed_seq, store->manifest.state.flushed_seq);

@@ -111,6 +111,10 @@ kap_status store_snapshots_load(struct kap_store *store, struct kap_error *error
         return KAP_NO_MEMORY;
     snprintf(base, sizeof base, "%s/snapshots", store->directory);
     kap_status status = kap_env_list(store->env, base, name_collect, names);
+    /* A process that was killed may have renamed one and not synced the name; from here on it is listed. */
+    struct kap_io sync = {.op = KAP_IO_SYNC_DIR, .name = base, .sync_point = "recovered_snapshots"};
+    if (status == KAP_OK)
+        status = kap_io_wait(store->queue, &sync);
     for (uint32_t i = 0; i < names->n && status == KAP_OK; i++) {
         struct kap_snapshot_info info;
         if (!name_valid(names->name[i])) {

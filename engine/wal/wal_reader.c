@@ -310,6 +310,22 @@ static kap_status others_look(struct walk *walk)
     return KAP_OK;
 }
 
+/* A process that was killed may have left frames in a cache. Whoever serves them must not lose them later. */
+static kap_status files_sync(struct walk *walk)
+{
+    for (uint32_t i = 0; i < walk->count; i++) {
+        struct log_file *file = &walk->files[i];
+        if (!file->first_valid || file->file_no < walk->read->first_file_no)
+            continue;
+        struct kap_io io = {.op = KAP_IO_SYNC, .file = file->file, .sync_point = "recovered_log"};
+        kap_status status = kap_io_wait(walk->read->queue, &io);
+        if (status != KAP_OK)
+            return kap_error_set(walk->error, status, "cannot sync log file wal-%08x.log: %s", file->number,
+                                 kap_status_sentence(status));
+    }
+    return KAP_OK;
+}
+
 static void files_close(struct walk *walk)
 {
     for (uint32_t i = 0; i < walk->count; i++) {
@@ -356,6 +372,8 @@ kap_status kap_wal_read(struct kap_wal_read *read, struct kap_error *error)
         status = chain_walk(walk);
     if (status == KAP_OK)
         status = others_look(walk);
+    if (status == KAP_OK && !read->read_only)
+        status = files_sync(walk);
     if (status == KAP_OK && read->position.last_seq < read->after_seq)
         read->position.last_seq = read->after_seq;
     if (status != KAP_OK || read->read_only)

@@ -3,7 +3,7 @@
  * Finds the slots of a directory, opens them, walks the chain of frames from the first file that the manifest still needs
  * and hands every operation of every commit above after_seq to the caller, in order. Then decides what the end is: a torn
  * tail (nothing that follows was promised durable: cut there) or corruption (a later frame or the superblock's durable
- * mark promises more: refuse, naming file and offset).
+ * mark promises more: refuse, naming file and offset). What it accepted is durable when it returns, unless read_only.
  *
  * Waits  on its own I/O: start-up and tools only.
  * Errors KAP_CORRUPT; KAP_IO; KAP_NO_MEMORY; whatever the callback returned. On error all slots are closed again. */

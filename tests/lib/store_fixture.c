@@ -438,6 +438,7 @@ void fixture_blob_check(struct fixture *fixture, const char *where)
         blob_bytes(want);
         cr_assert_eq(blob_status, KAP_OK, "%s: blob: %s", where, kap_status_name((kap_status)blob_status));
         cr_assert(len == sizeof data && memcmp(data, want, len) == 0, "%s: the blob's bytes differ", where);
+        fixture->blob_acked = true; /* it has been seen */
     }
     kap_store_view_end(fixture->store, &view);
     kap_read_context_release(&context);
