@@ -185,6 +185,7 @@ class Pages(unittest.TestCase):
                     text = read(folder, file)
                     wanted |= set(re.findall(r'kap_faults_add(?:_limit)?\([^;]*?,\s*"([a-z_]+)",', text))
                     wanted |= set(re.findall(r'\bfault\w*\([^;]*?,\s*"([a-z]+_[a-z_]+|required)",', text))
+                    wanted |= set(re.findall(r'\bmalformed\([^;]*?,\s*"([a-z_0-9]+)",', text))
         found = {code_of(row[0]) for row in table(read('docs', 'protocol.md'), '### Codes of faults')}
         self.assertEqual(found - wanted, set())
         self.assertEqual(wanted - found, set())
