@@ -21,6 +21,8 @@ enum kap_who {
     KAP_WHO_OPS,
     KAP_WHO_SERVICE,
     KAP_WHO_COACH,
+    KAP_WHO_ROOT_READER, /* may read the row's root; other rules stand beside it */
+    KAP_WHO_ROOT_WRITER, /* may write it */
 };
 
 enum kap_test {
@@ -30,13 +32,17 @@ enum kap_test {
     KAP_TEST_IN, /* the enum or number in test_field is one of values */
 };
 
+struct kap_rule_test {
+    uint8_t test;
+    uint8_t n_values;
+    uint16_t field;
+    uint8_t values[8];
+};
+
 struct kap_rule {
     uint8_t who;
-    uint8_t test;
     uint16_t who_field; /* number of the id field that who asks about; 0: the row itself */
-    uint16_t test_field;
-    uint8_t n_values;
-    uint8_t values[8];
+    struct kap_rule_test tests[2]; /* both hold */
 };
 
 struct kap_kind_rights {

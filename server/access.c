@@ -137,23 +137,29 @@ struct question {
     struct kap_bytes row;
 };
 
-static kap_status test_holds(const struct question *q, const struct kap_rule *rule, bool *holds_out)
+static kap_status test_holds(const struct question *q, const struct kap_rule_test *test, bool *holds_out)
 {
     struct kap_column column;
     *holds_out = true;
-    if (rule->test == KAP_TEST_ALWAYS)
+    if (test->test == KAP_TEST_ALWAYS)
         return KAP_OK;
-    kap_status status = kap_row_column(q->row, rule->test_field, 0, &column);
+    kap_status status = kap_row_column(q->row, test->field, 0, &column);
     if (status != KAP_OK)
         return status;
-    if (rule->test != KAP_TEST_IN) {
-        *holds_out = column.present == (rule->test == KAP_TEST_SET);
+    if (test->test != KAP_TEST_IN) {
+        *holds_out = column.present == (test->test == KAP_TEST_SET);
         return KAP_OK;
     }
     *holds_out = false;
-    for (uint8_t i = 0; i < rule->n_values; i++)
-        *holds_out |= column.present && column.number == rule->values[i];
+    for (uint8_t i = 0; i < test->n_values; i++)
+        *holds_out |= column.present && column.number == test->values[i];
     return KAP_OK;
+}
+
+static kap_status tests_hold(const struct question *q, const struct kap_rule *rule, bool *hold_out)
+{
+    kap_status status = test_holds(q, &rule->tests[0], hold_out);
+    return status == KAP_OK && *hold_out ? test_holds(q, &rule->tests[1], hold_out) : status;
 }
 
 static kap_status named_id(const struct question *q, uint16_t field, struct kap_id *id_out)
@@ -206,6 +212,25 @@ static bool holds_role(const struct kap_access *access, uint8_t who)
     }
 }
 
+static kap_status question_answer(const struct question *q, bool *may_out);
+static kap_status root_load(struct kap_access *access, struct kap_id root);
+
+/* The same principal before the root of the row. */
+static kap_status root_answer(const struct question *q, enum kap_right right, bool *may_out)
+{
+    *may_out = false;
+    kap_status status = root_load(q->access, q->root);
+    if (status != KAP_OK)
+        return status == KAP_NOT_FOUND ? KAP_OK : status;
+    const struct question above = {.access = q->access,
+                                   .right = right,
+                                   .kind = q->access->root_kind,
+                                   .root = q->root,
+                                   .id = q->root,
+                                   .row = q->access->root_row};
+    return question_answer(&above, may_out);
+}
+
 static kap_status who_is(const struct question *q, const struct kap_rule *rule, bool *is_out)
 {
     const struct kap_access *access = q->access;
@@ -230,6 +255,12 @@ static kap_status who_is(const struct question *q, const struct kap_rule *rule, 
         *is_out = false;
         return status == KAP_OK && hash.present ? kap_access_blob(q->access, hash.bytes, is_out) : status;
     }
+    case KAP_WHO_ROOT_READER:
+    case KAP_WHO_ROOT_WRITER:
+        *is_out = false;
+        if (kap_id_eq(q->root, q->id))
+            return KAP_OK;
+        return root_answer(q, rule->who == KAP_WHO_ROOT_READER ? KAP_RIGHT_READ : KAP_RIGHT_WRITE, is_out);
     default:
         *is_out = holds_role(access, rule->who);
         return KAP_OK;
@@ -276,21 +307,11 @@ static kap_status question_answer(const struct question *q, bool *may_out)
         return KAP_OK;
     const struct kap_rule *rules = q->right == KAP_RIGHT_READ ? rights->read : rights->write;
     uint8_t n = q->right == KAP_RIGHT_READ ? rights->n_read : rights->n_write;
-    if (asks_root(rules, n) && !kap_id_eq(q->root, q->id)) {
-        kap_status status = root_load(q->access, q->root);
-        if (status != KAP_OK)
-            return status == KAP_NOT_FOUND ? KAP_OK : status;
-        const struct question above = {.access = q->access,
-                                       .right = q->right,
-                                       .kind = q->access->root_kind,
-                                       .root = q->root,
-                                       .id = q->root,
-                                       .row = q->access->root_row};
-        return question_answer(&above, may_out);
-    }
+    if (asks_root(rules, n) && !kap_id_eq(q->root, q->id))
+        return root_answer(q, q->right, may_out);
     for (uint8_t i = 0; i < n && !*may_out; i++) {
         bool holds = false, is = false;
-        kap_status status = test_holds(q, &rules[i], &holds);
+        kap_status status = tests_hold(q, &rules[i], &holds);
         if (status == KAP_OK && holds)
             status = who_is(q, &rules[i], &is);
         if (status != KAP_OK)

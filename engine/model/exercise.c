@@ -5,26 +5,51 @@
 #include "engine/model/part.h"
 #include "engine/model/row_list.h"
 
-static kap_status variations_read(struct kap_model *model, const struct kap_row *exercise,
-                                  struct kap_exercise_get_reply *reply)
+/* The children of one relation, decoded one behind the other. */
+static kap_status children_read(struct kap_model *model, const struct kap_rows *tree, struct kap_id exercise,
+                                enum kap_relation which, void **items_out, size_t *n_out)
 {
-    struct kap_rows tree, children;
-    kap_status status = kap_model_tree(model, MODEL_GROUP_GRAPH, exercise->root, KAP_TREE_SCAN_MAX, &tree);
-    if (status == KAP_OK)
-        status = kap_part_children(model, kap_relation_find(KAP_RELATION_EXERCISE_VARIATIONS), &tree, exercise->id,
-                                   &children);
-    if (status != KAP_OK || children.n == 0)
-        return status;
-    reply->variations = kap_arena_push(model->arena, children.n * sizeof *reply->variations);
-    if (!reply->variations)
+    const struct kap_relation_desc *relation = kap_relation_find(which);
+    size_t size = kap_message_of_kind(relation->child_kind)->size;
+    struct kap_rows children;
+    kap_status status = kap_part_children(model, relation, tree, exercise, &children);
+    uint8_t *items = status == KAP_OK ? kap_arena_push(model->arena, children.n * size + 1) : NULL;
+    if (status == KAP_OK && !items)
         return KAP_NO_MEMORY;
     for (uint32_t i = 0; i < children.n && status == KAP_OK; i++) {
         void *message;
-        status = kap_model_decode(model, KAP_KIND_VARIATION, children.at[i].bytes, &message);
+        status = kap_model_decode(model, relation->child_kind, children.at[i].bytes, &message);
         if (status == KAP_OK)
-            reply->variations[reply->n_variations++] = *(struct kap_variation *)message;
+            memcpy(items + i * size, message, size);
+    }
+    if (status == KAP_OK) {
+        *items_out = items;
+        *n_out = children.n;
     }
     return status;
+}
+
+static kap_status parts_read(struct kap_model *model, const struct kap_row *exercise,
+                             struct kap_exercise_get_reply *reply)
+{
+    struct kap_rows tree;
+    void *variations, *criteria, *progressions;
+    kap_status status = kap_model_tree(model, MODEL_GROUP_GRAPH, exercise->root, KAP_TREE_SCAN_MAX, &tree);
+    if (status == KAP_OK)
+        status = children_read(model, &tree, exercise->id, KAP_RELATION_EXERCISE_VARIATIONS, &variations,
+                               &reply->n_variations);
+    if (status == KAP_OK)
+        status =
+            children_read(model, &tree, exercise->id, KAP_RELATION_EXERCISE_CRITERIA, &criteria, &reply->n_criteria);
+    if (status == KAP_OK)
+        status = children_read(model, &tree, exercise->id, KAP_RELATION_EXERCISE_PROGRESSIONS, &progressions,
+                               &reply->n_progressions);
+    if (status != KAP_OK)
+        return status;
+    reply->variations = variations;
+    reply->criteria = criteria;
+    reply->progressions = progressions;
+    return KAP_OK;
 }
 
 kap_status kap_exercise_get(struct kap_model *model, const struct kap_exercise_get_request *request,
@@ -52,7 +77,7 @@ kap_status kap_exercise_get(struct kap_model *model, const struct kap_exercise_g
     if (status != KAP_OK)
         return status;
     reply->exercise = message;
-    return variations_read(model, &row, reply);
+    return parts_read(model, &row, reply);
 }
 
 struct exercise_filter {

@@ -68,6 +68,11 @@ bool model_is_root(const struct kap_schema *schema, uint8_t kind, struct kap_id 
     return desc && desc->root_rule != KAP_ROOT_FIELD && kap_id_eq(root, id);
 }
 
+bool model_shares_id(uint8_t kind)
+{
+    return kind == KAP_KIND_USER || kind == KAP_KIND_PROFILE || kind == KAP_KIND_PREFERENCES;
+}
+
 struct kap_id model_column_id(const struct kap_column *column)
 {
     struct kap_id id = {{0}};
@@ -277,7 +282,7 @@ kap_status kap_model_tree(struct kap_model *model, uint8_t group, struct kap_id 
     return KAP_OK;
 }
 
-kap_status kap_model_decode(struct kap_model *model, uint8_t kind, struct kap_bytes bytes, void **message_out)
+kap_status model_decode_entry(struct kap_model *model, uint8_t kind, struct kap_bytes bytes, void **message_out)
 {
     const struct kap_msg *msg = kap_message_of_kind(kind);
     KAP_ASSERT(msg);
@@ -285,8 +290,19 @@ kap_status kap_model_decode(struct kap_model *model, uint8_t kind, struct kap_by
     if (!message)
         return KAP_NO_MEMORY;
     kap_status status = kap_wire_decode(msg, bytes, model->arena, KAP_WIRE_STORED, message, NULL);
-    if (status == KAP_CORRUPT || (status == KAP_OK && !*model_sys_of(message)))
+    if (status == KAP_CORRUPT)
         return kap_model_refuse(model, KAP_CORRUPT, "a stored %s cannot be decoded", msg->name);
+    if (status == KAP_OK)
+        *message_out = message;
+    return status;
+}
+
+kap_status kap_model_decode(struct kap_model *model, uint8_t kind, struct kap_bytes bytes, void **message_out)
+{
+    void *message;
+    kap_status status = model_decode_entry(model, kind, bytes, &message);
+    if (status == KAP_OK && !*model_sys_of(message))
+        return kap_model_refuse(model, KAP_CORRUPT, "a stored %s lacks its header", kap_message_of_kind(kind)->name);
     if (status == KAP_OK)
         *message_out = message;
     return status;

@@ -6,7 +6,7 @@
 #include "proto/validate.h"
 #include "proto/wire.h"
 
-enum { MODEL_COUNTED_KINDS = 4 }; /* objectives, sequences, exercises, variations */
+enum { MODEL_COUNTED_KINDS = 6 }; /* by model_counted_slot */
 enum { MODEL_GROUP_GRAPH = 1, MODEL_GROUP_LAST = 4 };
 
 /* What a transaction has done to a tree so far. */
@@ -27,7 +27,9 @@ KAP_CHECKED kap_status model_row_write(struct kap_model *model, uint8_t kind, st
                                        const struct kap_bytes *before, const struct kap_bytes *after,
                                        enum kap_change_op op);
 
-/* tree_head.c */
+/* tree_head.c. Parts of a kind that the head counts: where in kap_tree_change.rows, or -1; and the counter in a head. */
+int model_counted_slot(uint8_t kind);
+void model_head_counter(struct kap_tree_head *head, int slot, bool **has_out, uint32_t **value_out);
 bool model_kind_has_head(const struct kap_schema *schema, uint8_t kind);
 KAP_CHECKED kap_status model_tree_touch(struct kap_model *model, uint8_t kind, struct kap_id root, struct kap_id id,
                                         const struct kap_bytes *before, const struct kap_bytes *after);
@@ -54,11 +56,20 @@ KAP_CHECKED kap_status model_state_edit(struct kap_model *model, struct kap_id r
 KAP_CHECKED kap_status model_session_rules(struct kap_model *model, struct kap_id id, const struct kap_bytes *before,
                                            void *message);
 
+/* template_rules.c */
+KAP_CHECKED kap_status model_template_rules(struct kap_model *model, struct kap_id id, const struct kap_bytes *before,
+                                            void *message, const struct kap_path *path);
+
 /* Its own root: a profile shares the id of its account, and is none. */
 bool model_is_root(const struct kap_schema *schema, uint8_t kind, struct kap_id root, struct kap_id id);
+/* Rows that carry the id of their account and are told apart by their kind alone. */
+bool model_shares_id(uint8_t kind);
 struct kap_id model_column_id(const struct kap_column *column);
 /* The id in a field of a row; nil when unset. */
 KAP_CHECKED kap_status model_row_id(struct kap_bytes row, uint16_t field, struct kap_id *id_out);
+/* kap_model_decode of what an index entry covers: a row of which only some fields are there. */
+KAP_CHECKED kap_status model_decode_entry(struct kap_model *model, uint8_t kind, struct kap_bytes bytes,
+                                          void **message_out);
 /* sys of a decoded row, made when it is missing. */
 struct kap_sys **model_sys_of(void *message);
 KAP_CHECKED kap_status model_row_encode(struct kap_model *model, uint8_t kind, void *message,

@@ -136,8 +136,7 @@ static kap_status new_id_check(struct putting *p, struct kap_id root)
     struct kap_row other = {0};
     bool found;
     kap_status status = kap_model_kind_of(p->model, p->id, &other);
-    bool is_companion = (p->desc->kind == KAP_KIND_PROFILE && other.kind == KAP_KIND_USER) ||
-                        (p->desc->kind == KAP_KIND_USER && other.kind == KAP_KIND_PROFILE);
+    bool is_companion = model_shares_id(p->desc->kind) && model_shares_id(other.kind);
     if (status == KAP_OK && !is_companion)
         return exists_refuse(p);
     if (status != KAP_OK && status != KAP_NOT_FOUND)
@@ -174,7 +173,7 @@ static kap_status root_resolve(struct putting *p, struct kap_id *root_out)
             status = kap_model_find(p->model, kind, id, &parent);
         if (status == KAP_OK)
             *root_out = parent.root;
-        if (status == KAP_OK && kap_id_eq(parent.root, p->id) && desc->kind != KAP_KIND_PROFILE)
+        if (status == KAP_OK && kap_id_eq(parent.root, p->id) && !model_shares_id(desc->kind))
             return exists_refuse(p);
         if (status == KAP_NOT_FOUND)
             return kap_model_refuse_row(p->model, KAP_INVALID, kind, id,
@@ -203,6 +202,19 @@ static bool is_equal(const struct kap_bytes *a, const struct kap_bytes *b)
     return a->len == b->len && memcmp(a->data + KAP_SYS_BYTES, b->data + KAP_SYS_BYTES, a->len - KAP_SYS_BYTES) == 0;
 }
 
+/* What the platform says of a kind beyond its fields. */
+static kap_status kind_rules_check(struct putting *p, const struct kap_bytes *before)
+{
+    switch (p->desc->kind) {
+    case KAP_KIND_SESSION:
+        return model_session_rules(p->model, p->id, before, p->message);
+    case KAP_KIND_TEMPLATE:
+        return model_template_rules(p->model, p->id, before, p->message, p->put->path);
+    default:
+        return KAP_OK;
+    }
+}
+
 static kap_status rules_check(struct putting *p)
 {
     kap_status status =
@@ -210,8 +222,8 @@ static kap_status rules_check(struct putting *p)
     if (status == KAP_OK && p->model->faults.n_total > 0)
         return KAP_INVALID;
     const struct kap_bytes *before = p->old ? &p->old->bytes : NULL;
-    if (status == KAP_OK && p->desc->kind == KAP_KIND_SESSION)
-        status = model_session_rules(p->model, p->id, before, p->message);
+    if (status == KAP_OK)
+        status = kind_rules_check(p, before);
     if (status != KAP_OK)
         return status;
     status = model_row_encode(p->model, p->desc->kind, p->message, &p->sys, &p->bytes);

@@ -85,7 +85,8 @@ static kap_status session_clone(struct cloning *c, const struct kap_session_clon
 /* Kinds are numbered so that a row's parent comes first in the range, but for objectives: sequences go before them. */
 static kap_status parts_clone(struct cloning *c)
 {
-    static const uint8_t order[] = {KAP_KIND_SEQUENCE, KAP_KIND_OBJECTIVE, KAP_KIND_EXERCISE, KAP_KIND_VARIATION};
+    static const uint8_t order[] = {KAP_KIND_SEQUENCE,  KAP_KIND_OBJECTIVE,         KAP_KIND_EXERCISE,
+                                    KAP_KIND_VARIATION, KAP_KIND_SUCCESS_CRITERION, KAP_KIND_TECHNICAL_PROGRESSION};
     kap_status status = KAP_OK;
     for (size_t k = 0; k < KAP_ARRAY_LEN(order); k++)
         for (uint32_t i = 0; i < c->tree.n && status == KAP_OK; i++)

@@ -4,11 +4,13 @@
 
 static bool is_included(const struct kap_session_graph_request *request, uint8_t kind)
 {
-    int32_t part = kind == KAP_KIND_OBJECTIVE   ? KAP_GRAPH_PART_OBJECTIVES
-                   : kind == KAP_KIND_SEQUENCE  ? KAP_GRAPH_PART_SEQUENCES
-                   : kind == KAP_KIND_EXERCISE  ? KAP_GRAPH_PART_EXERCISES
-                   : kind == KAP_KIND_VARIATION ? KAP_GRAPH_PART_VARIATIONS
-                                                : 0;
+    int32_t part = kind == KAP_KIND_OBJECTIVE               ? KAP_GRAPH_PART_OBJECTIVES
+                   : kind == KAP_KIND_SEQUENCE              ? KAP_GRAPH_PART_SEQUENCES
+                   : kind == KAP_KIND_EXERCISE              ? KAP_GRAPH_PART_EXERCISES
+                   : kind == KAP_KIND_VARIATION             ? KAP_GRAPH_PART_VARIATIONS
+                   : kind == KAP_KIND_SUCCESS_CRITERION     ? KAP_GRAPH_PART_CRITERIA
+                   : kind == KAP_KIND_TECHNICAL_PROGRESSION ? KAP_GRAPH_PART_PROGRESSIONS
+                                                            : 0;
     if (part == 0 || request->n_include == 0)
         return true;
     for (size_t i = 0; i < request->n_include; i++)

@@ -14,7 +14,7 @@ struct session_list {
     bool by_updated; /* the order column is updated_at */
     bool needs_row;
     /* Filters that the index does not answer. */
-    bool on_owner, on_club, on_sport, on_level, on_age, on_tag, on_origin;
+    bool on_owner, on_club, on_sport, on_level, on_age, on_tag, on_origin, on_cycle, on_template;
 };
 
 static bool field_is(struct kap_bytes row, uint16_t field, struct kap_id want)
@@ -54,7 +54,9 @@ static bool matches(const struct session_list *s, struct kap_bytes row)
            (!s->on_sport || field_is(row, 7, request->sport)) && (!s->on_level || field_is(row, 8, request->level)) &&
            (!s->on_age || number_in(row, 9) == (uint64_t)request->age_category) &&
            (!s->on_tag || field_is(row, 18, request->tag)) &&
-           (!s->on_origin || field_is(row, 22, request->cloned_from));
+           (!s->on_origin || field_is(row, 22, request->cloned_from)) &&
+           (!s->on_cycle || field_is(row, 20, request->cycle)) &&
+           (!s->on_template || field_is(row, 21, request->template));
 }
 
 /* Of a descending time column behind the parent. */
@@ -166,6 +168,8 @@ static kap_status index_choose(struct session_list *s)
     s->on_age = r->has_age_category;
     s->on_tag = r->has_tag;
     s->on_origin = r->has_cloned_from;
+    s->on_cycle = r->has_cycle;
+    s->on_template = r->has_template;
     bool has_browse = r->has_sport && r->has_age_category && r->has_level && r->n_status == 1 && r->has_visibility &&
                       r->visibility != KAP_VISIBILITY_PRIVATE;
     if (s->by_updated && !r->has_owner && r->n_status != 1) {
@@ -192,6 +196,14 @@ static kap_status index_choose(struct session_list *s)
         index_use(s, KAP_INDEX_SESSION_BY_ORIGIN, false);
         kap_key_put_id(prefix, r->cloned_from);
         s->on_origin = false;
+    } else if (r->has_cycle) {
+        index_use(s, KAP_INDEX_SESSION_BY_CYCLE, false);
+        kap_key_put_id(prefix, r->cycle);
+        s->on_cycle = false;
+    } else if (r->has_template) {
+        index_use(s, KAP_INDEX_SESSION_BY_TEMPLATE, false);
+        kap_key_put_id(prefix, r->template);
+        s->on_template = false;
     } else if (r->has_club) {
         index_use(s, KAP_INDEX_SESSION_BY_CLUB, true);
         kap_key_put_id(prefix, r->club);
@@ -215,9 +227,9 @@ static kap_status index_choose(struct session_list *s)
     } else {
         index_use(s, KAP_INDEX_SESSION_ALL, false);
     }
-    s->list.is_filtered =
-        s->on_owner || s->on_club || s->on_sport || s->on_level || s->on_age || s->on_tag || s->on_origin;
-    s->needs_row = !s->is_wide || s->on_tag || s->on_origin;
+    s->list.is_filtered = s->on_owner || s->on_club || s->on_sport || s->on_level || s->on_age || s->on_tag ||
+                          s->on_origin || s->on_cycle || s->on_template;
+    s->needs_row = !s->is_wide || s->on_tag || s->on_origin || s->on_cycle || s->on_template;
     return KAP_OK;
 }
 

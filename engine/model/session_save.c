@@ -76,7 +76,7 @@ static size_t items_count(const struct kap_session_save_request *request)
         const struct kap_sequence_node *node = &request->sequences[i];
         n += node->n_objectives + node->n_exercises;
         for (size_t j = 0; j < node->n_exercises; j++)
-            n += node->exercises[j].n_variations;
+            n += node->exercises[j].n_variations + node->exercises[j].n_criteria + node->exercises[j].n_progressions;
     }
     return n;
 }
@@ -100,6 +100,11 @@ static void sequence_list(struct saving *s, size_t slot)
         exercise->n_clear = inner->n_clear;
         for (size_t j = 0; j < inner->n_variations; j++)
             item_add(s, KAP_KIND_VARIATION, &inner->variations[j], exercise, path_make(s, below, "variations", j));
+        for (size_t j = 0; j < inner->n_criteria; j++)
+            item_add(s, KAP_KIND_SUCCESS_CRITERION, &inner->criteria[j], exercise, path_make(s, below, "criteria", j));
+        for (size_t j = 0; j < inner->n_progressions; j++)
+            item_add(s, KAP_KIND_TECHNICAL_PROGRESSION, &inner->progressions[j], exercise,
+                     path_make(s, below, "progressions", j));
     }
 }
 
@@ -343,9 +348,15 @@ static kap_status items_put(struct saving *s)
         if (status == KAP_OK)
             status = siblings_put(s, &s->items[i], KAP_KIND_EXERCISE);
     }
-    for (uint32_t i = 0; i < s->n_items && status == KAP_OK; i++)
-        if (s->items[i].kind == KAP_KIND_EXERCISE)
-            status = siblings_put(s, &s->items[i], KAP_KIND_VARIATION);
+    for (uint32_t i = 0; i < s->n_items && status == KAP_OK; i++) {
+        if (s->items[i].kind != KAP_KIND_EXERCISE)
+            continue;
+        status = siblings_put(s, &s->items[i], KAP_KIND_VARIATION);
+        if (status == KAP_OK)
+            status = siblings_put(s, &s->items[i], KAP_KIND_SUCCESS_CRITERION);
+        if (status == KAP_OK)
+            status = siblings_put(s, &s->items[i], KAP_KIND_TECHNICAL_PROGRESSION);
+    }
     return status;
 }
 

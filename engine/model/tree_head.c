@@ -3,7 +3,7 @@
 #include "engine/base/assert.h"
 #include "engine/model/model_internal.h"
 
-static int counted_slot(uint8_t kind)
+int model_counted_slot(uint8_t kind)
 {
     switch (kind) {
     case KAP_KIND_OBJECTIVE:
@@ -14,9 +14,23 @@ static int counted_slot(uint8_t kind)
         return 2;
     case KAP_KIND_VARIATION:
         return 3;
+    case KAP_KIND_SUCCESS_CRITERION:
+        return 4;
+    case KAP_KIND_TECHNICAL_PROGRESSION:
+        return 5;
     default:
         return -1;
     }
+}
+
+void model_head_counter(struct kap_tree_head *head, int slot, bool **has_out, uint32_t **value_out)
+{
+    bool *const has[MODEL_COUNTED_KINDS] = {&head->has_n_objectives, &head->has_n_sequences, &head->has_n_exercises,
+                                            &head->has_n_variations, &head->has_n_criteria,  &head->has_n_progressions};
+    uint32_t *const value[MODEL_COUNTED_KINDS] = {&head->n_objectives, &head->n_sequences, &head->n_exercises,
+                                                  &head->n_variations, &head->n_criteria,  &head->n_progressions};
+    *has_out = has[slot];
+    *value_out = value[slot];
 }
 
 /* Roots that rows of the graph belong to; others, like a tag, would carry a head for nothing. */
@@ -81,7 +95,7 @@ kap_status model_tree_touch(struct kap_model *model, uint8_t kind, struct kap_id
         change->is_deleted = !after;
         return KAP_OK;
     }
-    int slot = counted_slot(kind);
+    int slot = model_counted_slot(kind);
     if (slot >= 0)
         change->rows[slot] += (after != NULL) - (before != NULL);
     if (kind == KAP_KIND_SEQUENCE) {
@@ -157,13 +171,13 @@ static kap_status sum_apply(struct kap_model *model, bool *has, uint32_t *value,
 
 static kap_status head_fill(struct kap_model *model, const struct kap_tree_change *change, struct kap_tree_head *head)
 {
-    kap_status status = sum_apply(model, &head->has_n_objectives, &head->n_objectives, change->rows[0]);
-    if (status == KAP_OK)
-        status = sum_apply(model, &head->has_n_sequences, &head->n_sequences, change->rows[1]);
-    if (status == KAP_OK)
-        status = sum_apply(model, &head->has_n_exercises, &head->n_exercises, change->rows[2]);
-    if (status == KAP_OK)
-        status = sum_apply(model, &head->has_n_variations, &head->n_variations, change->rows[3]);
+    kap_status status = KAP_OK;
+    for (int slot = 0; slot < MODEL_COUNTED_KINDS && status == KAP_OK; slot++) {
+        uint32_t *value;
+        bool *has;
+        model_head_counter(head, slot, &has, &value);
+        status = sum_apply(model, has, value, change->rows[slot]);
+    }
     if (status == KAP_OK)
         status = sum_apply(model, &head->has_sequence_minutes, &head->sequence_minutes, change->minutes);
     head->has_tree_rev = true;

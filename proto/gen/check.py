@@ -5,6 +5,7 @@ from model import FD, GenError, Schema
 
 KEEP, CASCADE, RESTRICT, NULLIFY = 1, 2, 3, 4
 WHO_ROOT, WHO_REFERRER = 6, 7
+WHO_OF_ROOT = {14, 15}
 WHO_WITH_FIELD = {2}  # OWNER names a field; CLUB_MEMBER and CLUB_MANAGER may mean the row itself
 ROW_BYTES_MAX = 256 * 1024
 FIELDS_MAX = 64
@@ -110,11 +111,13 @@ def check_entity(schema, message):
             raise GenError(f'{name}: a rule without who')
         if rule.who in WHO_WITH_FIELD and not rule.who_field:
             raise GenError(f'{name}: an owner rule names the field of the owner')
-        for number in (rule.who_field, rule.when.field):
+        for number in (rule.who_field, *(w.field for w in rule.when)):
             if number and number not in message.by_number:
                 raise GenError(f'{name}: a rule names field {number}, which does not exist')
-        if len(rule.when.values) > 8:
-            raise GenError(f'{name}: at most 8 values in a condition')
+        if len(rule.when) > 2 or any(len(w.values) > 8 for w in rule.when):
+            raise GenError(f'{name}: at most 2 conditions of a rule, of 8 values each')
+        if rule.who in WHO_OF_ROOT and not e.root.how:
+            raise GenError(f'{name}: a rule about the root of a row that is its own root')
     if schema.entity_of_kind[e.kind] is not message:
         raise GenError(f'{name}: kind {e.kind} is taken by {schema.entity_of_kind[e.kind].name}')
 
@@ -169,7 +172,7 @@ def fields_of_read_rules(message):
     """Rows whose read rule is that of their root or referrer fetch it anyway."""
     needed = set()
     for rule in message.entity.read:
-        needed |= {n for n in (rule.who_field, rule.when.field) if n}
+        needed |= {n for n in (rule.who_field, *(w.field for w in rule.when)) if n}
     return needed
 
 

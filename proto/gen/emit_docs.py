@@ -85,11 +85,11 @@ def rules_text(schema, message, rules):
         text = schema.options.Rule.Who.Name(rule.who).removeprefix('WHO_').lower().replace('_', ' ')
         if rule.who_field:
             text += f' (`{message.by_number[rule.who_field].name}`)'
-        if rule.when.field:
-            field = message.by_number[rule.when.field]
-            names = ', '.join(field.enum.short(v) if field.enum else str(v) for v in rule.when.values)
-            test = {1: 'is set', 2: 'is not set', 3: f'is {names}'}[rule.when.test]
-            text += f' when `{field.name}` {test}'
+        for i, when in enumerate(rule.when):
+            field = message.by_number[when.field]
+            names = ', '.join(field.enum.short(v) if field.enum else str(v) for v in when.values)
+            test = {1: 'is set', 2: 'is not set', 3: f'is {names}'}[when.test]
+            text += f' {"and" if i else "when"} `{field.name}` {test}'
         texts.append(text)
     return '; '.join(texts) or 'nobody'
 

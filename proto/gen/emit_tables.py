@@ -44,11 +44,14 @@ def op_lines(schema):
 
 def rule_init(rule):
     text = f'{{.who = {rule.who}, .who_field = {rule.who_field}'
-    if rule.when.field:
-        text += f', .test = {rule.when.test}, .test_field = {rule.when.field}'
-        if rule.when.values:
-            values = ', '.join(map(str, rule.when.values))
-            text += f', .n_values = {len(rule.when.values)}, .values = {{{values}}}'
+    tests = []
+    for when in rule.when:
+        test = f'{{.test = {when.test}, .field = {when.field}'
+        if when.values:
+            test += f', .n_values = {len(when.values)}, .values = {{{", ".join(map(str, when.values))}}}'
+        tests.append(test + '}')
+    if tests:
+        text += f', .tests = {{{", ".join(tests)}}}'
     return '    ' + text + '},'
 
 

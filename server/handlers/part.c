@@ -23,6 +23,8 @@
 PART_PUT(sequence, KAP_KIND_SEQUENCE)
 PART_PUT(objective, KAP_KIND_OBJECTIVE)
 PART_PUT(variation, KAP_KIND_VARIATION)
+PART_PUT(criterion, KAP_KIND_SUCCESS_CRITERION)
+PART_PUT(progression, KAP_KIND_TECHNICAL_PROGRESSION)
 
 /* A new exercise of the library belongs to whoever makes it, unless a curator leaves it to the system. */
 kap_status handle_exercise_put(struct kap_run *run, void *request_bytes, void *reply_bytes)
@@ -61,9 +63,11 @@ kap_status handle_part_reorder(struct kap_run *run, void *request_bytes, void *r
 /* Accounts go by erasure alone, tokens are revoked, memberships set; the rest of the kinds is kept by the server. */
 static bool is_deletable(int32_t kind)
 {
-    static const uint8_t kinds[] = {
-        KAP_KIND_SESSION, KAP_KIND_SEQUENCE,   KAP_KIND_OBJECTIVE,          KAP_KIND_EXERCISE, KAP_KIND_VARIATION,
-        KAP_KIND_CLUB,    KAP_KIND_MEMBERSHIP, KAP_KIND_TACTICAL_PRINCIPLE, KAP_KIND_TAG,      KAP_KIND_REF_ITEM};
+    static const uint8_t kinds[] = {KAP_KIND_SESSION,    KAP_KIND_SEQUENCE,           KAP_KIND_OBJECTIVE,
+                                    KAP_KIND_EXERCISE,   KAP_KIND_VARIATION,          KAP_KIND_CLUB,
+                                    KAP_KIND_MEMBERSHIP, KAP_KIND_TACTICAL_PRINCIPLE, KAP_KIND_TAG,
+                                    KAP_KIND_REF_ITEM,   KAP_KIND_SUCCESS_CRITERION,  KAP_KIND_TECHNICAL_PROGRESSION,
+                                    KAP_KIND_TEMPLATE};
     for (size_t i = 0; i < KAP_ARRAY_LEN(kinds); i++)
         if (kinds[i] == kind)
             return true;

@@ -1,4 +1,5 @@
 #include "engine/base/assert.h"
+#include "engine/index/index.h"
 #include "server/handlers/handlers.h"
 
 static struct kap_sys *sys_with_id(struct kap_run *run, struct kap_id id)
@@ -86,11 +87,40 @@ static kap_status user_fill(struct kap_run *run, struct kap_id id, struct kap_us
     return KAP_OK;
 }
 
+/* What only the account itself is told. */
+static kap_status private_fill(struct kap_run *run, struct kap_id id, struct kap_user_get_reply *reply)
+{
+    struct kap_key key;
+    struct kap_row row;
+    void *message;
+    bool may = false;
+    kap_status status = kap_model_find(&run->model, KAP_KIND_USER, id, &row);
+    if (status == KAP_OK)
+        status = kap_model_may(&run->model, KAP_MAY_READ, &row, &may);
+    if (status != KAP_OK || !may)
+        return status;
+    reply->counts = kap_arena_push(run->arena, sizeof *reply->counts);
+    if (!reply->counts)
+        return KAP_NO_MEMORY;
+    *reply->counts = (struct kap_user_counts){.has_sessions = true};
+    kap_index_count_key_init(&key, KAP_INDEX_SESSION_BY_OWNER);
+    kap_key_put_id(&key, id);
+    status = kap_model_count(&run->model, &key, &reply->counts->sessions);
+    if (status == KAP_OK)
+        status = kap_model_find(&run->model, KAP_KIND_PREFERENCES, id, &row);
+    if (status == KAP_OK)
+        status = kap_model_decode(&run->model, KAP_KIND_PREFERENCES, row.bytes, &message);
+    if (status == KAP_OK)
+        reply->preferences = message;
+    return status == KAP_NOT_FOUND ? KAP_OK : status;
+}
+
 kap_status handle_user_get(struct kap_run *run, void *request_bytes, void *reply_bytes)
 {
     const struct kap_user_get_request *request = request_bytes;
     struct kap_user_get_reply *reply = reply_bytes;
-    return user_fill(run, request->id, &reply->user, &reply->profile);
+    kap_status status = user_fill(run, request->id, &reply->user, &reply->profile);
+    return status == KAP_OK ? private_fill(run, request->id, reply) : status;
 }
 
 kap_status handle_user_find(struct kap_run *run, void *request_bytes, void *reply_bytes)
@@ -118,34 +148,37 @@ kap_status handle_user_find(struct kap_run *run, void *request_bytes, void *repl
     return status == KAP_OK ? user_fill(run, id, &reply->user, &reply->profile) : status;
 }
 
-kap_status handle_profile_save(struct kap_run *run, void *request_bytes, void *reply_bytes)
-{
-    const struct kap_profile_save_request *request = request_bytes;
-    struct kap_profile_save_reply *reply = reply_bytes;
-    static const struct kap_path path = {NULL, "profile", -1};
-    struct kap_profile *profile = request->profile;
-    struct kap_id id = run->access.principal.user;
-    struct kap_put_result result;
-    if (profile->sys && profile->sys->has_id)
-        id = profile->sys->id;
-    else if (profile->has_user)
-        id = profile->user;
-    profile->sys = sys_with_id(run, id);
-    profile->has_user = true;
-    profile->user = id;
-    if (!profile->sys)
-        return KAP_NO_MEMORY;
-    const struct kap_put put = {.kind = KAP_KIND_PROFILE,
-                                .message = profile,
-                                .clear = request->clear,
-                                .n_clear = request->n_clear,
-                                .has_expected_rev = request->has_expected_rev,
-                                .expected_rev = request->expected_rev,
-                                .path = &path};
-    kap_status status = kap_model_put(&run->model, &put, &result);
-    if (status != KAP_OK)
-        return status;
-    reply->has_rev = true;
-    reply->rev = result.rev;
-    return KAP_OK;
-}
+/* A row that goes with an account under its id: one's own unless the message names another. */
+#define ACCOUNT_ROW_SAVE(NAME, KIND)                                                                                   \
+    kap_status handle_##NAME##_save(struct kap_run *run, void *request_bytes, void *reply_bytes)                       \
+    {                                                                                                                  \
+        const struct kap_##NAME##_save_request *request = request_bytes;                                               \
+        struct kap_##NAME##_save_reply *reply = reply_bytes;                                                           \
+        static const struct kap_path path = {NULL, #NAME, -1};                                                         \
+        struct kap_##NAME *row = request->NAME;                                                                        \
+        struct kap_id id = run->access.principal.user;                                                                 \
+        struct kap_put_result result;                                                                                  \
+        if (row->sys && row->sys->has_id)                                                                              \
+            id = row->sys->id;                                                                                         \
+        else if (row->has_user)                                                                                        \
+            id = row->user;                                                                                            \
+        row->sys = sys_with_id(run, id);                                                                               \
+        row->has_user = true;                                                                                          \
+        row->user = id;                                                                                                \
+        if (!row->sys)                                                                                                 \
+            return KAP_NO_MEMORY;                                                                                      \
+        const struct kap_put put = {.kind = KIND,                                                                      \
+                                    .message = row,                                                                    \
+                                    .clear = request->clear,                                                           \
+                                    .n_clear = request->n_clear,                                                       \
+                                    .has_expected_rev = request->has_expected_rev,                                     \
+                                    .expected_rev = request->expected_rev,                                             \
+                                    .path = &path};                                                                    \
+        kap_status status = kap_model_put(&run->model, &put, &result);                                                 \
+        reply->has_rev = status == KAP_OK;                                                                             \
+        reply->rev = status == KAP_OK ? result.rev : 0;                                                                \
+        return status;                                                                                                 \
+    }
+
+ACCOUNT_ROW_SAVE(profile, KAP_KIND_PROFILE)
+ACCOUNT_ROW_SAVE(preferences, KAP_KIND_PREFERENCES)
