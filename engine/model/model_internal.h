@@ -60,6 +60,10 @@ KAP_CHECKED kap_status model_session_rules(struct kap_model *model, struct kap_i
 KAP_CHECKED kap_status model_template_rules(struct kap_model *model, struct kap_id id, const struct kap_bytes *before,
                                             void *message, const struct kap_path *path);
 
+/* comment_rules.c. is_restore: as an export wrote it. */
+KAP_CHECKED kap_status model_comment_rules(struct kap_model *model, struct kap_id id, const struct kap_bytes *before,
+                                           void *message, const struct kap_path *path, bool is_restore);
+
 /* Its own root: a profile shares the id of its account, and is none. */
 bool model_is_root(const struct kap_schema *schema, uint8_t kind, struct kap_id root, struct kap_id id);
 /* Rows that carry the id of their account and are told apart by their kind alone. */

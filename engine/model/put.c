@@ -16,6 +16,7 @@ struct putting {
     struct kap_sys_view sys; /* as it will be */
     void *message; /* as it will be */
     struct kap_bytes bytes;
+    bool is_restore;
 };
 
 static kap_status exists_refuse(struct putting *p)
@@ -210,6 +211,8 @@ static kap_status kind_rules_check(struct putting *p, const struct kap_bytes *be
         return model_session_rules(p->model, p->id, before, p->message);
     case KAP_KIND_TEMPLATE:
         return model_template_rules(p->model, p->id, before, p->message, p->put->path);
+    case KAP_KIND_COMMENT:
+        return model_comment_rules(p->model, p->id, before, p->message, p->put->path, p->is_restore);
     default:
         return KAP_OK;
     }
@@ -328,8 +331,11 @@ kap_status kap_model_restore(struct kap_model *model, uint8_t kind, struct kap_b
                              struct kap_put_result *result_out)
 {
     struct kap_put put = {.kind = kind, .path = path, .keep_output = true, .is_trusted = true};
-    struct putting p = {
-        .model = model, .put = &put, .desc = kap_schema_kind(model->schema, kind), .msg = kap_message_of_kind(kind)};
+    struct putting p = {.model = model,
+                        .put = &put,
+                        .desc = kap_schema_kind(model->schema, kind),
+                        .msg = kap_message_of_kind(kind),
+                        .is_restore = true};
     struct kap_id root;
     KAP_ASSERT(p.desc && p.msg);
     p.message = kap_arena_push(model->arena, p.msg->size);

@@ -1,6 +1,7 @@
 #include "engine/model/part.h"
 
 #include "engine/base/assert.h"
+#include "engine/model/discussion.h"
 #include "server/handlers/handlers.h"
 
 #define PART_PUT(NAME, KIND)                                                                                           \
@@ -63,11 +64,11 @@ kap_status handle_part_reorder(struct kap_run *run, void *request_bytes, void *r
 /* Accounts go by erasure alone, tokens are revoked, memberships set; the rest of the kinds is kept by the server. */
 static bool is_deletable(int32_t kind)
 {
-    static const uint8_t kinds[] = {KAP_KIND_SESSION,    KAP_KIND_SEQUENCE,           KAP_KIND_OBJECTIVE,
-                                    KAP_KIND_EXERCISE,   KAP_KIND_VARIATION,          KAP_KIND_CLUB,
-                                    KAP_KIND_MEMBERSHIP, KAP_KIND_TACTICAL_PRINCIPLE, KAP_KIND_TAG,
-                                    KAP_KIND_REF_ITEM,   KAP_KIND_SUCCESS_CRITERION,  KAP_KIND_TECHNICAL_PROGRESSION,
-                                    KAP_KIND_TEMPLATE};
+    static const uint8_t kinds[] = {
+        KAP_KIND_SESSION,   KAP_KIND_SEQUENCE, KAP_KIND_OBJECTIVE,         KAP_KIND_EXERCISE,
+        KAP_KIND_VARIATION, KAP_KIND_CLUB,     KAP_KIND_MEMBERSHIP,        KAP_KIND_TACTICAL_PRINCIPLE,
+        KAP_KIND_TAG,       KAP_KIND_REF_ITEM, KAP_KIND_SUCCESS_CRITERION, KAP_KIND_TECHNICAL_PROGRESSION,
+        KAP_KIND_TEMPLATE,  KAP_KIND_COMMENT,  KAP_KIND_FAVORITE,          KAP_KIND_NOTIFICATION};
     for (size_t i = 0; i < KAP_ARRAY_LEN(kinds); i++)
         if (kinds[i] == kind)
             return true;
@@ -89,8 +90,11 @@ kap_status handle_row_delete(struct kap_run *run, void *request_bytes, void *rep
                        kap_model_kind_name(&run->model, (uint8_t)request->kind));
         return KAP_INVALID;
     }
+    bool kept = false;
     kap_status status = kap_model_get(&run->model, (uint8_t)request->kind, request->id, &row);
-    if (status == KAP_OK)
+    if (status == KAP_OK && row.kind == KAP_KIND_COMMENT)
+        status = kap_comment_remove(&run->model, &row, &delete, &kept);
+    if (status == KAP_OK && !kept)
         status = kap_model_delete(&run->model, &row, &delete, &reply->rows);
     if (status == KAP_OK)
         status = kap_model_tree_rev_after(&run->model, row.root, &reply->tree_rev);
