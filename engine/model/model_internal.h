@@ -74,6 +74,9 @@ KAP_CHECKED kap_status model_row_id(struct kap_bytes row, uint16_t field, struct
 /* kap_model_decode of what an index entry covers: a row of which only some fields are there. */
 KAP_CHECKED kap_status model_decode_entry(struct kap_model *model, uint8_t kind, struct kap_bytes bytes,
                                           void **message_out);
+/* kap_model_put of a row that the server makes by itself: it may refer to what the principal does not see. */
+KAP_CHECKED kap_status model_put_own(struct kap_model *model, const struct kap_put *put,
+                                     struct kap_put_result *result_out);
 /* sys of a decoded row, made when it is missing. */
 struct kap_sys **model_sys_of(void *message);
 KAP_CHECKED kap_status model_row_encode(struct kap_model *model, uint8_t kind, void *message,

@@ -41,7 +41,7 @@ kap_status kap_notify(struct kap_model *model, struct kap_id user, enum kap_noti
     if (object)
         row.object = object->id;
     const struct kap_put put = {.kind = KAP_KIND_NOTIFICATION, .message = &row, .is_trusted = true};
-    return kap_model_put(model, &put, &result);
+    return model_put_own(model, &put, &result);
 }
 
 kap_status kap_notifications_count(struct kap_model *model, struct kap_id user, enum kap_notification_state state,
