@@ -81,8 +81,10 @@ kap_status kap_access_by_token(struct kap_view *view, struct kap_arena *arena, s
         return status;
     *principal_out = (struct kap_principal){.user = row.has_user ? row.user : (struct kap_id){{0}},
                                             .roles = (uint16_t)KAP_ROLE_BIT(row.role)};
-    if (!row.has_user)
+    if (!row.has_user) {
+        principal_out->credential = row.sys->id;
         return KAP_OK;
+    }
     status = account_read(view, row.user, &roles);
     return status == KAP_NOT_FOUND ? KAP_BAD_CREDENTIALS : status;
 }

@@ -23,7 +23,14 @@ enum kap_right {
 struct kap_principal {
     struct kap_id user; /* nil: a service or operator without an account */
     uint16_t roles;
+    struct kap_id credential; /* without an account: the token, or made from the uid of a unix peer */
 };
+
+/* Who it is, for what is kept apart by principal: the account, else what it logged in with. */
+static inline struct kap_id kap_principal_id(const struct kap_principal *principal)
+{
+    return kap_id_is_nil(principal->user) ? principal->credential : principal->user;
+}
 
 struct kap_membership_seen {
     struct kap_id club;

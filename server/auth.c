@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/base/assert.h"
+#include "engine/base/le.h"
 #include "engine/base/log.h"
 #include "proto/kap_requests.h"
 
@@ -34,6 +35,8 @@ static kap_status principal_of(struct kap_run *run, const struct kap_auth *auth,
     if (peer->kind != KAP_PEER_UNIX)
         return KAP_UNAUTHENTICATED;
     principal_out->roles = role_of_uid(auth, peer->uid);
+    memcpy(principal_out->credential.bytes, "unix uid", 8); /* no UUID: the version would be 7 */
+    kap_le32_store(principal_out->credential.bytes + 12, peer->uid);
     if (principal_out->roles != 0)
         return KAP_OK;
     kap_log(KAP_LOG_WARN, "auth", "msg=\"refused: give this uid a role in auth.unix_roles or send a token\" uid=%u",

@@ -252,7 +252,8 @@ static kap_status store_open(struct daemon *daemon, struct kap_error *error)
                                               .file_bytes = config->segment_file_bytes,
                                               .level1_bytes = config->level1_bytes,
                                               .l0_files = (uint32_t)config->l0_files,
-                                              .space_floor_bytes = config->space_floor_bytes};
+                                              .space_floor_bytes = config->space_floor_bytes,
+                                              .is_expired = kap_service_is_expired};
     kap_status status = kap_env_uring_create(&daemon->env, error);
     if (status != KAP_OK)
         return status;

@@ -178,6 +178,13 @@ static kap_status digest_make(const struct kap_run *run, uint8_t digest_out[32])
     return is_ok ? KAP_OK : KAP_NO_MEMORY;
 }
 
+bool kap_service_is_expired(struct kap_bytes key, struct kap_bytes value, int64_t now_us)
+{
+    struct kap_column at;
+    return kap_tree_of(key) == KAP_TREE_IDEMPOTENCY && kap_row_column(value, 5, 0, &at) == KAP_OK && at.present &&
+           (int64_t)at.number + IDEMPOTENCY_KEPT_US < now_us;
+}
+
 /* KAP_END: answered before; the reply stands in call. */
 static kap_status replay(struct kap_run *run, const struct kap_key *key, const uint8_t digest[32])
 {
@@ -249,7 +256,7 @@ static kap_status write_apply(struct kap_run *run, void *request, void *reply)
     struct kap_key key;
     kap_status status = KAP_OK;
     if (has_key) {
-        kap_key_idempotency(&key, run->access.principal.user, run->meta->idempotency_key.bytes);
+        kap_key_idempotency(&key, kap_principal_id(&run->access.principal), run->meta->idempotency_key.bytes);
         status = digest_make(run, digest);
         if (status == KAP_OK)
             status = replay(run, &key, digest);

@@ -19,23 +19,24 @@ struct kap_background {
     struct kap_wal_slots *slots;
     uint64_t wal_file_bytes, file_bytes, level1_bytes;
     uint32_t l0_files;
-    struct kap_spin wake_lock;                   /* the workers wake each other while one of them may be gone */
+    bool (*is_expired)(struct kap_bytes key, struct kap_bytes value, int64_t now_us); /* may be NULL */
+    struct kap_spin wake_lock; /* the workers wake each other while one of them may be gone */
     struct kap_worker *flusher, *compactor;
     _Atomic uint64_t next_file_id;
     _Atomic uint64_t durable_seq, durable_frame; /* the reactor's news */
-    _Atomic uint64_t mark_wanted;                /* superblock mark asked for (a frame number) */
+    _Atomic uint64_t mark_wanted; /* superblock mark asked for (a frame number) */
     _Atomic uint64_t flushed_seq;
-    _Atomic uint32_t compact_all;                /* rounds of full compaction still asked for */
+    _Atomic uint32_t compact_all; /* rounds of full compaction still asked for */
     _Atomic bool compaction_paused;
     _Atomic bool stopping;
-    _Atomic int failed;                          /* kap_status: final */
-    _Atomic int full;                            /* KAP_NO_SPACE while the disk refuses output */
+    _Atomic int failed; /* kap_status: final */
+    _Atomic int full; /* KAP_NO_SPACE while the disk refuses output */
     _Atomic uint64_t flushes, flush_bytes, compactions, compaction_read_bytes, compaction_written_bytes;
     _Atomic uint64_t compaction_wanted;
-    struct kap_flush *flush;                     /* flusher's */
-    struct kap_compaction *compaction;           /* compactor's */
-    struct kap_snapshot_job *snapshot;           /* flusher's; store's while none runs */
-    void (*notify)(void *context);               /* wakes the reactor: something it waits for has happened; any thread */
+    struct kap_flush *flush; /* flusher's */
+    struct kap_compaction *compaction; /* compactor's */
+    struct kap_snapshot_job *snapshot; /* flusher's; store's while none runs */
+    void (*notify)(void *context); /* wakes the reactor: something it waits for has happened; any thread */
     void *notify_context;
 };
 

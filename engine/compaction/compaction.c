@@ -126,8 +126,7 @@ static kap_status source_seek(struct source *source)
         return kap_cursor_seek(&source->cursor.cursor, kap_bytes("", 0), KAP_SEQ_MAX);
     kap_status status = kap_cursor_seek(&source->cursor.cursor, kap_key_bytes(&source->last), source->last_seq);
     const struct kap_entry *entry = &source->cursor.cursor.entry;
-    if (status == KAP_OK && entry->seq == source->last_seq &&
-        kap_bytes_eq(entry->key, kap_key_bytes(&source->last)))
+    if (status == KAP_OK && entry->seq == source->last_seq && kap_bytes_eq(entry->key, kap_key_bytes(&source->last)))
         status = kap_cursor_next(&source->cursor.cursor);
     return status;
 }
@@ -320,9 +319,8 @@ static kap_status output_take(struct kap_background *background)
     struct kap_version_file *file;
     if (compaction->n_outputs == OUTPUTS_MAX)
         return KAP_OVERLOADED;
-    kap_status status =
-        kap_version_file_create(background->versions, (uint8_t)(compaction->pick.level + 1), compaction->writer.segment,
-                                compaction->writer.file, &file);
+    kap_status status = kap_version_file_create(background->versions, (uint8_t)(compaction->pick.level + 1),
+                                                compaction->writer.segment, compaction->writer.file, &file);
     if (status != KAP_OK)
         return status;
     struct kap_segment *segment;
@@ -333,7 +331,8 @@ static kap_status output_take(struct kap_background *background)
     return KAP_OK;
 }
 
-static kap_status output_start(struct kap_background *background, struct kap_queue *queue, const struct kap_entry *entry)
+static kap_status output_start(struct kap_background *background, struct kap_queue *queue,
+                               const struct kap_entry *entry)
 {
     struct kap_compaction *compaction = background->compaction;
     uint64_t file_id = atomic_fetch_add(&background->next_file_id, 1);
@@ -358,7 +357,9 @@ static kap_status merge_one(struct kap_background *background, struct kap_queue 
         return KAP_END;
     const struct kap_entry *entry = &compaction->sources[lowest].cursor.cursor.entry;
     bool older = compaction->has_last && kap_bytes_eq(entry->key, kap_key_bytes(&compaction->last));
-    bool drop = older || (entry->type == KAP_ENTRY_DELETE && !deeper_may_hold(compaction, entry->key));
+    bool drop = older || (entry->type == KAP_ENTRY_DELETE && !deeper_may_hold(compaction, entry->key)) ||
+                (entry->type == KAP_ENTRY_PUT && background->is_expired &&
+                 background->is_expired(entry->key, entry->value, kap_env_wall_us(background->env)));
     if (!drop) {
         if (compaction->writing && output_must_end(background, entry)) {
             if (!kap_segment_writer_wants(&compaction->writer))
@@ -441,16 +442,16 @@ static kap_status edit_submit(struct kap_background *background, struct kap_queu
     uint32_t n_out = compaction->n_outputs;
     struct kap_manifest_file *add = kap_memory_alloc(memory, (n_out + 1) * sizeof *add);
     uint64_t *remove = kap_memory_alloc(memory, (n_in + 1) * sizeof *remove);
-    kap_status status = add && remove ? kap_fileset_derive(background->versions, n_out, &compaction->files)
-                                      : KAP_NO_MEMORY;
+    kap_status status =
+        add && remove ? kap_fileset_derive(background->versions, n_out, &compaction->files) : KAP_NO_MEMORY;
     if (status == KAP_OK) {
         for (uint32_t i = 0; i < n_in; i++) {
             remove[i] = pick->inputs[i]->meta.file_id;
             kap_fileset_remove(background->versions, compaction->files, pick->inputs[i]);
         }
         for (uint32_t i = 0; i < n_out; i++) {
-            add[i] = (struct kap_manifest_file){.level = (uint8_t)(pick->level + 1),
-                                                .meta = compaction->outputs[i]->meta};
+            add[i] =
+                (struct kap_manifest_file){.level = (uint8_t)(pick->level + 1), .meta = compaction->outputs[i]->meta};
             kap_fileset_add(compaction->files, compaction->outputs[i]);
         }
         struct kap_manifest_edit edit = {.add = add,
@@ -474,7 +475,8 @@ static enum kap_step edit_begin(struct kap_background *background, struct kap_qu
         return KAP_STEP_AGAIN;
     }
     if (!kap_manifest_log_try_lock(background->manifest)) {
-        if (atomic_load(&background->stopping)) { /* whoever stops the worker does not wait for a turn at the manifest */
+        if (atomic_load(
+                &background->stopping)) { /* whoever stops the worker does not wait for a turn at the manifest */
             background->compaction->state = COMPACT_ABORTING;
             return KAP_STEP_AGAIN;
         }

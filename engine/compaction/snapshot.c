@@ -1,13 +1,16 @@
-/* wanted -> flushed far enough -> edit lock: copy of the state, version pinned, unlocked -> NAME.tmp made, files linked one
- * a step -> manifest and superblock written -> directory synced -> renamed -> parent synced. */
+/* create  wanted -> flushed far enough -> edit lock: copy of the state, version pinned, unlocked -> what an earlier attempt
+ *         left under NAME.tmp removed -> NAME.tmp made, files linked one a step -> manifest and superblock written ->
+ *         directory synced -> renamed -> parent synced
+ * remove  renamed to NAME.tmp, parent synced: it is gone -> its files unlinked one a step -> the directory removed */
 #include "engine/compaction/snapshot.h"
 
 #include <stdio.h>
 
 #include "engine/base/assert.h"
+#include "engine/base/log.h"
 #include "engine/env/file_name.h"
 
-enum stage { STAGE_MKDIR, STAGE_LINKS, STAGE_PACKS, STAGE_BOOKS, STAGE_RENAME, STAGE_CLEAN, STAGE_END };
+enum stage { STAGE_CLEAR, STAGE_MKDIR, STAGE_LINKS, STAGE_PACKS, STAGE_BOOKS, STAGE_RENAME, STAGE_AWAY, STAGE_END };
 
 struct snapshot_work {
     enum stage stage;
@@ -22,12 +25,21 @@ struct snapshot_work {
     uint32_t slot;
     uint64_t pack;
     bool absent_is_fine;
+    bool links_pack; /* the chain under way ends with the size of a pack */
+    /* Of STAGE_CLEAR: the names under NAME.tmp, each with its NUL. */
+    enum stage after_clear;
+    struct kap_buffer names;
+    size_t names_at;
+    bool is_listed, is_in_blobs;
+    uint8_t directories_gone;
+    bool is_away; /* the snapshot no longer has its name: nothing that fails later brings it back */
 };
 
 static void work_free(struct kap_background *background, struct snapshot_work *work)
 {
     kap_version_unpin(background->versions, work->version);
     kap_buffer_deinit(&work->manifest);
+    kap_buffer_deinit(&work->names);
     kap_memory_free(&background->env->memory, work->copies);
     kap_memory_free(&background->env->memory, work);
 }
@@ -69,6 +81,7 @@ static kap_status work_begin(struct kap_background *background)
         return KAP_NO_MEMORY;
     job->work = work;
     kap_buffer_init(&work->manifest, &background->env->memory);
+    kap_buffer_init(&work->names, &background->env->memory);
     work->copies = kap_memory_alloc_aligned(&background->env->memory, KAP_DIRECT_ALIGN, 2 * 4096);
     if (!work->copies)
         return KAP_NO_MEMORY;
@@ -76,7 +89,9 @@ static kap_status work_begin(struct kap_background *background)
     snprintf(work->temp, sizeof work->temp, "%s/%s.tmp", work->base, job->name);
     snprintf(work->final, sizeof work->final, "%s/%s", work->base, job->name);
     job->files = job->bytes = 0;
-    work->stage = job->remove ? STAGE_CLEAN : STAGE_MKDIR;
+    snprintf(work->extra, sizeof work->extra, "%s/blobs", work->temp);
+    work->stage = STAGE_CLEAR;
+    work->after_clear = job->remove ? STAGE_AWAY : STAGE_MKDIR;
     if (!job->remove)
         return picture_take(background, work);
     work->version = kap_version_pin(background->versions);
@@ -85,7 +100,6 @@ static kap_status work_begin(struct kap_background *background)
 
 static void mkdir_start(struct snapshot_work *work)
 {
-    snprintf(work->extra, sizeof work->extra, "%s/blobs", work->temp);
     kap_io_chain_add(&work->chain, KAP_IO_MKDIR)->name = work->temp;
     kap_io_chain_add(&work->chain, KAP_IO_MKDIR)->name = work->extra;
 }
@@ -124,8 +138,70 @@ static bool pack_start(struct kap_background *background, struct snapshot_work *
     struct kap_io *link = kap_io_chain_add(&work->chain, KAP_IO_LINK);
     link->name = work->from;
     link->name_to = work->to;
-    work->absent_is_fine = true;
+    struct kap_io *open = kap_io_chain_add(&work->chain, KAP_IO_OPEN);
+    open->name = work->to;
+    open->flags = KAP_OPEN_READ;
+    kap_io_chain_add(&work->chain, KAP_IO_SIZE);
+    kap_io_chain_add(&work->chain, KAP_IO_CLOSE);
+    work->absent_is_fine = work->links_pack = true;
     return true;
+}
+
+static void pack_count(struct kap_background *background, const struct snapshot_work *work)
+{
+    background->snapshot->files++;
+    background->snapshot->bytes += work->chain.io[2].size_out;
+}
+
+static kap_status name_note(void *context, const char *name)
+{
+    struct snapshot_work *work = context;
+    if (!work->is_in_blobs && strcmp(name, "blobs") == 0)
+        return KAP_OK;
+    if (work->is_in_blobs)
+        kap_buffer_append(&work->names, "blobs/", 6);
+    kap_buffer_append(&work->names, name, strlen(name) + 1);
+    return work->names.failed ? KAP_NO_MEMORY : KAP_OK;
+}
+
+static kap_status names_list(struct kap_background *background, struct snapshot_work *work)
+{
+    kap_buffer_clear(&work->names);
+    work->names_at = 0;
+    work->directories_gone = 0;
+    work->is_listed = true;
+    work->is_in_blobs = false;
+    kap_status status = kap_env_list(background->env, work->temp, name_note, work);
+    if (status == KAP_NO_FILE) {
+        work->directories_gone = 2;
+        return KAP_OK;
+    }
+    work->is_in_blobs = true;
+    if (status == KAP_OK)
+        status = kap_env_list(background->env, work->extra, name_note, work);
+    return status == KAP_NO_FILE ? KAP_OK : status;
+}
+
+/* The next thing under NAME.tmp that goes. KAP_END: nothing is left there. */
+static kap_status clear_start(struct kap_background *background, struct snapshot_work *work)
+{
+    kap_status status = work->is_listed ? KAP_OK : names_list(background, work);
+    if (status != KAP_OK)
+        return status;
+    if (work->names_at < work->names.len) {
+        const char *name = (const char *)work->names.data + work->names_at;
+        snprintf(work->from, sizeof work->from, "%.*s/%s", KAP_PATH_BYTES_MAX / 2, work->temp, name);
+        work->names_at += strlen(name) + 1;
+        kap_io_chain_add(&work->chain, KAP_IO_UNLINK)->name = work->from;
+    } else if (work->directories_gone < 2) {
+        kap_io_chain_add(&work->chain, KAP_IO_RMDIR)->name = work->directories_gone == 0 ? work->extra : work->temp;
+        work->directories_gone++;
+    } else {
+        work->is_listed = false;
+        return KAP_END;
+    }
+    work->absent_is_fine = true;
+    return KAP_OK;
 }
 
 static void file_add(struct snapshot_work *work, const char *path, void *data, size_t len, uint64_t offset,
@@ -179,46 +255,72 @@ static void rename_start(struct snapshot_work *work)
     dir->sync_point = "snapshot_dir";
 }
 
-/* Starts what the stage needs; false when the job is over. */
-static bool stage_start(struct kap_background *background, struct snapshot_work *work)
+static void away_start(struct snapshot_work *work)
 {
+    struct kap_io *rename = kap_io_chain_add(&work->chain, KAP_IO_RENAME);
+    rename->name = work->final;
+    rename->name_to = work->temp;
+    struct kap_io *dir = kap_io_chain_add(&work->chain, KAP_IO_SYNC_DIR);
+    dir->name = work->base;
+    dir->sync_point = "snapshot_dir";
+}
+
+/* Starts what the stage needs; KAP_END when the job is over. */
+static kap_status stage_start(struct kap_background *background, struct snapshot_work *work)
+{
+    kap_status status;
     kap_io_chain_init(&work->chain);
-    work->absent_is_fine = false;
+    work->absent_is_fine = work->links_pack = false;
     switch (work->stage) {
+    case STAGE_CLEAR:
+        status = clear_start(background, work);
+        if (status != KAP_END)
+            return status;
+        work->stage = work->after_clear;
+        return stage_start(background, work);
     case STAGE_MKDIR:
         mkdir_start(work);
         work->stage = STAGE_LINKS;
-        return true;
+        return KAP_OK;
     case STAGE_LINKS:
         if (link_start(background, work))
-            return true;
+            return KAP_OK;
         work->stage = STAGE_PACKS;
         /* fall through */
     case STAGE_PACKS:
         if (pack_start(background, work))
-            return true;
+            return KAP_OK;
         work->stage = STAGE_BOOKS;
         books_start(background, work, false);
-        return true;
+        return KAP_OK;
     case STAGE_BOOKS:
         books_start(background, work, true);
         work->stage = STAGE_RENAME;
-        return true;
+        return KAP_OK;
     case STAGE_RENAME:
         rename_start(work);
         work->stage = STAGE_END;
-        return true;
-    case STAGE_CLEAN: /* a name that ends in .tmp is nobody's snapshot: the next start empties it */
-        kap_io_chain_add(&work->chain, KAP_IO_RENAME)->name = work->final;
-        work->chain.io[0].name_to = work->temp;
-        kap_io_chain_add(&work->chain, KAP_IO_SYNC_DIR)->name = work->base;
-        work->chain.io[1].sync_point = "snapshot_dir";
-        work->stage = STAGE_END;
-        return true;
+        return KAP_OK;
+    case STAGE_AWAY:
+        away_start(work);
+        work->stage = STAGE_CLEAR;
+        work->after_clear = STAGE_END;
+        return KAP_OK;
     case STAGE_END:
         break;
     }
-    return false;
+    return KAP_END;
+}
+
+/* After a step that failed: what is left under NAME.tmp the next attempt or the next start removes. */
+static void job_fail(struct kap_background *background, const struct snapshot_work *work, kap_status status)
+{
+    if (work->is_away && status != KAP_CRASHED) {
+        kap_log(KAP_LOG_WARN, "store", "msg=\"files of a deleted snapshot stay until the next start\" at=%s status=%s",
+                work->temp, kap_status_name(status));
+        status = KAP_OK;
+    }
+    job_done(background, status);
 }
 
 static enum kap_step job_begin(struct kap_background *background)
@@ -258,14 +360,19 @@ enum kap_step kap_snapshot_step(struct kap_background *background, struct kap_qu
     if (work->chain.running)
         return KAP_STEP_WAIT_IO;
     kap_status status = work->chain.count ? work->chain.status : KAP_OK;
+    if (status == KAP_OK && work->links_pack)
+        pack_count(background, work);
     if (status == KAP_NO_FILE && work->absent_is_fine)
         status = KAP_OK;
-    if (status == KAP_OK && !stage_start(background, work)) {
+    work->is_away |= job->remove && status == KAP_OK && work->after_clear == STAGE_END;
+    if (status == KAP_OK)
+        status = stage_start(background, work);
+    if (status == KAP_END) {
         job_done(background, KAP_OK);
         return KAP_STEP_AGAIN;
     }
-    if (status != KAP_OK) { /* what is left under NAME.tmp the next start removes */
-        job_done(background, status);
+    if (status != KAP_OK) {
+        job_fail(background, work, status);
         return KAP_STEP_AGAIN;
     }
     kap_io_chain_start(&work->chain, queue);

@@ -19,7 +19,9 @@ enum kap_file_kind {
     KAP_FILE_SNAPSHOTS, /* snapshots/ */
     KAP_FILE_LOST, /* lost/: what recovery set aside instead of deleting */
     KAP_FILE_BLOBS, /* blobs/ */
-    KAP_FILE_TEMPORARY, /* a file's name with .tmp: unfinished, to be renamed, or removed by the next start */
+    /* A file's name with .tmp: unfinished, to be renamed, or removed by the next start. (A snapshot's directory, whose name
+     * is its user's, is treated alike: snapshots/NAME.tmp.) */
+    KAP_FILE_TEMPORARY,
     KAP_FILE_KINDS
 };
 

@@ -52,6 +52,7 @@ static void background_fill(struct kap_store *store)
     background->file_bytes = store->options.file_bytes;
     background->level1_bytes = store->options.level1_bytes;
     background->l0_files = store->options.l0_files;
+    background->is_expired = store->options.is_expired;
     background->snapshot = &store->snapshot;
 }
 
@@ -131,7 +132,8 @@ kap_status kap_store_open(struct kap_env *env, struct kap_queue *queue, const st
     store->versions.memory = &env->memory;
     store->manifest.env = env;
     kap_status status = KAP_OK;
-    if ((size_t)snprintf(store->directory, sizeof store->directory, "%s", options->directory) >= sizeof store->directory)
+    if ((size_t)snprintf(store->directory, sizeof store->directory, "%s", options->directory) >=
+        sizeof store->directory)
         status = kap_error_set(error, KAP_INVALID, "the data directory's name is longer than %zu bytes",
                                sizeof store->directory - 1);
     if (status == KAP_OK)

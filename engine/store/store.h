@@ -21,14 +21,17 @@ struct kap_store;
 struct kap_store_options {
     const char *directory;
     const struct kap_schema *schema;
-    bool create;               /* make the directory and the store if there is none */
-    uint64_t memtable_bytes;   /* sealed when it holds this much; 0: 64 MiB */
-    uint64_t wal_file_bytes;   /* of a new store; 0: 64 MiB */
+    bool create; /* make the directory and the store if there is none */
+    uint64_t memtable_bytes; /* sealed when it holds this much; 0: 64 MiB */
+    uint64_t wal_file_bytes; /* of a new store; 0: 64 MiB */
     uint64_t block_cache_bytes; /* 0: 256 MiB */
-    uint64_t file_bytes;       /* a segment below level 0 is cut here; 0: 32 MiB */
-    uint64_t level1_bytes;     /* target of level 1, each further level 8 times it; 0: 256 MiB */
-    uint32_t l0_files;         /* compact at so many; 0: 4 */
+    uint64_t file_bytes; /* a segment below level 0 is cut here; 0: 32 MiB */
+    uint64_t level1_bytes; /* target of level 1, each further level 8 times it; 0: 256 MiB */
+    uint32_t l0_files; /* compact at so many; 0: 4 */
     uint64_t space_floor_bytes; /* refuse writes when less is free on the disk; 0: 64 MiB */
+    /* Compaction leaves out what this says nobody may read any more, whatever its versions; called from its thread. NULL:
+     * nothing expires. */
+    bool (*is_expired)(struct kap_bytes key, struct kap_bytes value, int64_t now_us);
 };
 
 KAP_CHECKED kap_status kap_store_open(struct kap_env *env, struct kap_queue *queue,
@@ -46,13 +49,14 @@ struct kap_id kap_store_id(const struct kap_store *store);
 struct kap_blob_store *kap_store_blobs(struct kap_store *store);
 kap_status kap_store_failed(const struct kap_store *store);
 
-uint64_t kap_store_head_seq(const struct kap_store *store);    /* newest commit, durable or not */
+uint64_t kap_store_head_seq(const struct kap_store *store); /* newest commit, durable or not */
 uint64_t kap_store_durable_seq(const struct kap_store *store); /* newest that readers see */
 
 /* context was given kap_read_context_init by kap_store_context_init. */
 void kap_store_context_init(struct kap_store *store, struct kap_read_context *context);
 void kap_store_view_begin(struct kap_store *store, struct kap_view *view, struct kap_read_context *context);
-void kap_store_view_end(struct kap_store *store, struct kap_view *view); /* unpins the version; the context is released by its owner */
+void kap_store_view_end(struct kap_store *store,
+                        struct kap_view *view); /* unpins the version; the context is released by its owner */
 
 /* At most one transaction at a time. */
 KAP_CHECKED kap_status kap_store_txn_begin(struct kap_store *store, struct kap_txn *txn, struct kap_arena *arena,
@@ -80,7 +84,7 @@ KAP_CHECKED kap_status kap_store_flush(struct kap_store *store, uint64_t *seq_ou
 void kap_store_compact_all(struct kap_store *store);
 
 /* Hard-link snapshot: DIR/snapshots/NAME, a directory that kapd -D opens. Reads its state once done() was called, on the
- * reactor's thread; one at a time (KAP_OVERLOADED). The name: [a-z0-9._-]{1,64}, not starting with a dot (KAP_INVALID).
+ * reactor's thread; one at a time (KAP_OVERLOADED). The name: letters, digits, _ and -, at most 64 (KAP_INVALID).
  * KAP_ALREADY_EXISTS, KAP_NOT_FOUND. */
 struct kap_snapshot_info {
     char name[65];

@@ -10,11 +10,15 @@
 static bool name_valid(const char *name)
 {
     size_t len = strlen(name);
-    if (len == 0 || len > 64 || name[0] == '.')
-        return false;
-    if (len > 4 && strcmp(name + len - 4, ".tmp") == 0)
-        return false;
-    return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+    return len > 0 && len <= 64 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == len;
+}
+
+/* Unfinished, or deleted. What else stands there is not ours to touch. */
+static bool name_temporary(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 4 && strcmp(name + len - 4, ".tmp") == 0;
 }
 
 static struct kap_snapshot_info *snapshot_find(struct kap_store *store, const char *name)
@@ -50,34 +54,31 @@ static kap_status name_collect(void *context, const char *name)
     return KAP_OK;
 }
 
-static kap_status tree_unlink(void *context, const char *name);
-
-struct tree {
-    struct kap_store *store;
-    char path[KAP_PATH_BYTES_MAX];
-};
-
-/* A snapshot that was not finished, or is being deleted: two levels of directories at most. */
-static kap_status tree_remove(struct kap_store *store, const char *path)
+static kap_status entry_note(void *context, const char *name)
 {
-    struct tree tree = {.store = store};
-    snprintf(tree.path, sizeof tree.path, "%s", path);
-    kap_status status = kap_env_list(store->env, path, tree_unlink, &tree);
-    struct kap_io rmdir = {.op = KAP_IO_RMDIR, .name = path};
-    if (status == KAP_OK)
-        status = kap_io_wait(store->queue, &rmdir);
-    return status;
+    struct kap_buffer *entries = context;
+    kap_buffer_append(entries, name, strlen(name) + 1);
+    return entries->failed ? KAP_NO_MEMORY : KAP_OK;
 }
 
-static kap_status tree_unlink(void *context, const char *name)
+/* A snapshot that was not finished, or was being deleted: two levels of directories at most. The names are gathered first:
+ * a directory that is read while it is emptied may leave some out. */
+static kap_status tree_remove(struct kap_store *store, const char *path)
 {
-    const struct tree *tree = context;
-    char path[KAP_PATH_BYTES_MAX + 80];
-    snprintf(path, sizeof path, "%s/%s", tree->path, name);
-    if (strcmp(name, "blobs") == 0)
-        return tree_remove(tree->store, path);
-    struct kap_io unlink = {.op = KAP_IO_UNLINK, .name = path};
-    return kap_io_wait(tree->store->queue, &unlink);
+    struct kap_buffer entries;
+    kap_buffer_init(&entries, &store->env->memory);
+    kap_status status = kap_env_list(store->env, path, entry_note, &entries);
+    for (size_t at = 0; at < entries.len && status == KAP_OK;) {
+        const char *name = (const char *)entries.data + at;
+        char below[KAP_PATH_BYTES_MAX + 80];
+        at += strlen(name) + 1;
+        snprintf(below, sizeof below, "%s/%s", path, name);
+        struct kap_io unlink = {.op = KAP_IO_UNLINK, .name = below};
+        status = strcmp(name, "blobs") == 0 ? tree_remove(store, below) : kap_io_wait(store->queue, &unlink);
+    }
+    kap_buffer_deinit(&entries);
+    struct kap_io rmdir = {.op = KAP_IO_RMDIR, .name = path};
+    return status == KAP_OK ? kap_io_wait(store->queue, &rmdir) : status;
 }
 
 static kap_status info_read(struct kap_store *store, const char *name, struct kap_snapshot_info *info)
@@ -118,6 +119,10 @@ kap_status store_snapshots_load(struct kap_store *store, struct kap_error *error
     for (uint32_t i = 0; i < names->n && status == KAP_OK; i++) {
         struct kap_snapshot_info info;
         if (!name_valid(names->name[i])) {
+            if (!name_temporary(names->name[i])) {
+                kap_log(KAP_LOG_WARN, "store", "msg=\"not a snapshot's name; left alone\" name=%s", names->name[i]);
+                continue;
+            }
             snprintf(path, sizeof path, "%s/%s", base, names->name[i]);
             if (tree_remove(store, path) == KAP_CRASHED)
                 status = KAP_CRASHED;

@@ -14,7 +14,8 @@ static void store_open(struct service_fixture *fixture)
                                               .memtable_bytes = 1024 * 1024,
                                               .wal_file_bytes = 1024 * 1024,
                                               .block_cache_bytes = 1024 * 1024,
-                                              .space_floor_bytes = 1};
+                                              .space_floor_bytes = 1,
+                                              .is_expired = kap_service_is_expired};
     cr_assert_eq(kap_queue_create(fixture->env, 64, &fixture->queue, &error), KAP_OK);
     cr_assert_eq(kap_store_open(fixture->env, fixture->queue, &options, &fixture->store, &error), KAP_OK, "%s",
                  error.text);

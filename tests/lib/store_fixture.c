@@ -212,6 +212,15 @@ kap_status fixture_snapshot(struct fixture *fixture, const char *name)
     return status == KAP_OK ? (kap_status)snapshot_status : status;
 }
 
+kap_status fixture_snapshot_delete(struct fixture *fixture, const char *name)
+{
+    snapshot_status = -1;
+    kap_status status = kap_store_snapshot_delete(fixture->store, name, snapshot_done, NULL);
+    if (status == KAP_OK)
+        status = fixture_wait(fixture, snapshot_over);
+    return status == KAP_OK ? (kap_status)snapshot_status : status;
+}
+
 struct expected {
     bool present;
     uint32_t value, bytes;
@@ -311,8 +320,7 @@ static void scan_compare(struct fixture *fixture, const struct expected *found)
 static bool state_equals(const struct expected *a, const struct expected *b)
 {
     for (int i = 0; i < FIXTURE_KEYS; i++)
-        if (a[i].present != b[i].present ||
-            (a[i].present && (a[i].value != b[i].value || a[i].bytes != b[i].bytes)))
+        if (a[i].present != b[i].present || (a[i].present && (a[i].value != b[i].value || a[i].bytes != b[i].bytes)))
             return false;
     return true;
 }

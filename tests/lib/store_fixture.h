@@ -10,9 +10,9 @@
 enum { FIXTURE_KEYS = 48, FIXTURE_COMMITS_MAX = 4096 };
 
 struct fixture_write {
-    uint8_t key;     /* index of the key */
+    uint8_t key; /* index of the key */
     bool deleted;
-    uint32_t value;  /* names the value's bytes */
+    uint32_t value; /* names the value's bytes */
     uint32_t bytes;
 };
 
@@ -48,7 +48,8 @@ KAP_CHECKED kap_status fixture_commit(struct fixture *fixture);
 KAP_CHECKED kap_status fixture_wait(struct fixture *fixture, bool (*condition)(struct fixture *fixture));
 KAP_CHECKED kap_status fixture_flush(struct fixture *fixture);
 KAP_CHECKED kap_status fixture_compact(struct fixture *fixture);
-KAP_CHECKED kap_status fixture_snapshot(struct fixture *fixture, const char *name);
+KAP_CHECKED kap_status fixture_snapshot_delete(struct fixture *fixture, const char *name);
+kap_status fixture_snapshot(struct fixture *fixture, const char *name);
 /* Reads every key by get and by scan and compares with the oracle at the store's durable state: aborts with a message when
  * acknowledged data is missing or half a commit shows. Commits that did not survive are forgotten. */
 void fixture_check(struct fixture *fixture, const char *where);

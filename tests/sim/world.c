@@ -20,6 +20,7 @@ struct world *world_create(uint64_t seed)
     model_init(&world->model, &world->arena);
     struct sim_random *random = &world->random;
     world->options = (struct kap_store_options){.directory = "/data",
+                                                .is_expired = kap_service_is_expired,
                                                 .schema = &kap_schema,
                                                 .create = true,
                                                 .memtable_bytes = memtable[sim_draw(random, 4)] * 1024,

@@ -56,6 +56,64 @@ Test(store, a_snapshot_opens_as_a_store_of_its_own)
     kap_losing_destroy(env);
 }
 
+struct card {
+    uint32_t n;
+    struct kap_snapshot_info last;
+};
+
+static void card_note(void *context, const struct kap_snapshot_info *info)
+{
+    struct card *card = context;
+    card->n++;
+    card->last = *info;
+}
+
+static struct card cards(void)
+{
+    struct card card = {0};
+    cr_assert_eq(kap_store_snapshot_list(fixture.store, card_note, &card), KAP_OK);
+    return card;
+}
+
+static kap_status entry_count(void *context, const char *name)
+{
+    (void)name;
+    ++*(uint32_t *)context;
+    return KAP_OK;
+}
+
+Test(store, a_deleted_snapshot_gives_back_its_files_and_its_name)
+{
+    struct kap_env *env = kap_losing_create(9, NULL);
+    fixture_init(&fixture, env, 9);
+    cr_assert_eq(fixture_open(&fixture), KAP_OK, "%s", fixture.error.text);
+    work(&fixture, 200);
+    cr_assert_eq(fixture_flush(&fixture), KAP_OK);
+    cr_assert_eq(fixture_snapshot(&fixture, "Without-Blobs_1"), KAP_OK);
+    struct card before = cards();
+    cr_assert_eq(fixture_blob(&fixture), KAP_OK);
+    cr_assert_eq(fixture_flush(&fixture), KAP_OK);
+    cr_assert_eq(fixture_snapshot_delete(&fixture, "Without-Blobs_1"), KAP_OK);
+    for (int i = 0; i < 3; i++) {
+        uint32_t left = 0;
+        cr_assert_eq(fixture_snapshot(&fixture, "again"), KAP_OK);
+        struct card card = cards();
+        cr_assert_eq(card.n, 1u);
+        cr_assert_gt(card.last.files, before.last.files); /* the pack of the blob */
+        cr_assert_gt(card.last.bytes, before.last.bytes);
+        cr_assert_eq(fixture_snapshot_delete(&fixture, "again"), KAP_OK);
+        cr_assert_eq(cards().n, 0u);
+        cr_assert_eq(kap_env_list(env, "/data/snapshots", entry_count, &left), KAP_OK);
+        cr_assert_eq(left, 0u);
+    }
+    cr_assert_eq(fixture_snapshot_delete(&fixture, "again"), KAP_NOT_FOUND);
+    cr_assert_eq(fixture_snapshot(&fixture, "with.dot"), KAP_INVALID);
+    fixture_check(&fixture, "after it all");
+    fixture_close(&fixture);
+    cr_assert_eq(kap_memory_used(&env->memory), 0u);
+    kap_losing_destroy(env);
+}
+
 Test(store, a_directory_in_use_and_one_that_is_not_there_are_refused)
 {
     struct kap_env *env = kap_losing_create(3, NULL);

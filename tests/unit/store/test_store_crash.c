@@ -16,10 +16,25 @@ static void quiet(void *context, enum kap_log_level level, const char *line)
     (void)context, (void)level, (void)line;
 }
 
+static bool gone_is_acknowledged; /* the deletion of the snapshot "gone" */
+
+/* A second snapshot comes and goes, and its name is free again. */
+static kap_status snapshot_come_and_go(struct fixture *f)
+{
+    uint32_t commits = f->snapshot_commits; /* of the one that stays */
+    kap_status status = fixture_snapshot(f, "gone");
+    if (status == KAP_OK)
+        status = fixture_snapshot_delete(f, "gone");
+    gone_is_acknowledged = status == KAP_OK;
+    f->snapshot_commits = commits;
+    return status;
+}
+
 /* What the issue calls save, flush, compaction, recovery, snapshot and log rotation, in one life of a store. Stops at the
  * first failure. */
 static kap_status life(struct fixture *f)
 {
+    gone_is_acknowledged = false;
     kap_status status = fixture_open(f);
     for (int round = 0; round < 3 && status == KAP_OK; round++) {
         for (int i = 0; i < 14 && status == KAP_OK; i++)
@@ -28,6 +43,8 @@ static kap_status life(struct fixture *f)
             status = fixture_blob(f);
         if (status == KAP_OK && round == 1)
             status = fixture_snapshot(f, "snap");
+        if (status == KAP_OK && round == 2)
+            status = snapshot_come_and_go(f);
         if (status == KAP_OK)
             status = fixture_flush(f);
         if (status == KAP_OK && round > 0)
@@ -65,17 +82,28 @@ static void survivor_check(struct fixture *f, const char *where)
     fixture_close(f);
 }
 
+struct sought {
+    const char *name;
+    bool is_there;
+};
+
 static void listed(void *context, const struct kap_snapshot_info *info)
 {
-    (void)info;
-    *(bool *)context = true;
+    struct sought *sought = context;
+    sought->is_there |= strcmp(info->name, sought->name) == 0;
 }
 
-static bool snapshot_listed(struct fixture *f)
+static bool snapshot_listed(struct fixture *f, const char *name)
 {
-    bool is_listed = false;
-    cr_assert_eq(kap_store_snapshot_list(f->store, listed, &is_listed), KAP_OK);
-    return is_listed;
+    struct sought sought = {name, false};
+    cr_assert_eq(kap_store_snapshot_list(f->store, listed, &sought), KAP_OK);
+    return sought.is_there;
+}
+
+static kap_status temporary_seen(void *context, const char *name)
+{
+    *(bool *)context |= strlen(name) > 4 && strcmp(name + strlen(name) - 4, ".tmp") == 0;
+    return KAP_OK;
 }
 
 /* A snapshot that was acknowledged opens and holds what it held; one that is listed opens; anything else is gone. */
@@ -83,7 +111,10 @@ static void snapshot_check(struct fixture *f, bool was_listed, const char *where
 {
     static struct fixture snapshot;
     cr_assert_eq(fixture_open(f), KAP_OK, "%s: %s", where, f->error.text);
-    bool is_listed = snapshot_listed(f);
+    bool is_listed = snapshot_listed(f, "snap"), is_left = false;
+    cr_assert(!gone_is_acknowledged || !snapshot_listed(f, "gone"), "%s: a deleted snapshot is back", where);
+    cr_assert_eq(kap_env_list(f->env, "/data/snapshots", temporary_seen, &is_left), KAP_OK);
+    cr_assert(!is_left, "%s: an unfinished snapshot is left", where);
     fixture_close(f);
     cr_assert(is_listed || (f->snapshot_commits == 0 && !was_listed), "%s: an acknowledged snapshot is gone", where);
     if (!is_listed)
@@ -165,7 +196,7 @@ static bool kill_once(uint32_t seed, uint64_t n, uint64_t m, enum kap_losing_mod
         if (fixture.n_commits > 0) /* what a reader has seen is as good as acknowledged */
             fixture.acked_seq = KAP_MAX(fixture.acked_seq, fixture.commits[fixture.n_commits - 1].seq);
         fixture_blob_check(&fixture, where);
-        was_listed = snapshot_listed(&fixture);
+        was_listed = snapshot_listed(&fixture, "snap");
         kap_losing_power_cut(env);
         fixture_close(&fixture);
     }
