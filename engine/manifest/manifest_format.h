@@ -29,7 +29,7 @@
 
 #include "engine/base/le.h"
 
-#define KAP_SUPERBLOCK_MAGIC UINT64_C(0x31305355504b4150)
+#define KAP_SUPERBLOCK_MAGIC UINT64_C(0x313050555350414b) /* "KAPSUP01" */
 #define KAP_MANIFEST_MAGIC UINT64_C(0x31304e414d50414b) /* "KAPMAN01" */
 
 enum {
@@ -58,12 +58,12 @@ struct manifest_record {
 _Static_assert(sizeof(struct manifest_record) == 48, "manifest_record: size");
 
 enum manifest_tag {
-    MANIFEST_FLUSHED_SEQ = 1,  /* value: commits up to here are in segments */
-    MANIFEST_WAL_FIRST = 2,    /* value: the oldest log file_no that replay needs */
+    MANIFEST_FLUSHED_SEQ = 1, /* value: commits up to here are in segments */
+    MANIFEST_WAL_FIRST = 2, /* value: the oldest log file_no that replay needs */
     MANIFEST_NEXT_FILE_ID = 3, /* value */
-    MANIFEST_ADD = 4,          /* level, then the segment's meta (manifest.c) */
-    MANIFEST_REMOVE = 5,       /* file id */
-    MANIFEST_SCHEMA = 6,       /* version, hash, bytes, descriptor set */
-    MANIFEST_INDEX = 7,        /* id, definition hash, state */
-    MANIFEST_WAL_FRAME = 8,    /* value: number of the first frame in that log file */
+    MANIFEST_ADD = 4, /* level, then the segment's meta (manifest.c) */
+    MANIFEST_REMOVE = 5, /* file id */
+    MANIFEST_SCHEMA = 6, /* version, hash, bytes, descriptor set */
+    MANIFEST_INDEX = 7, /* id, definition hash, state */
+    MANIFEST_WAL_FRAME = 8, /* value: number of the first frame in that log file */
 };

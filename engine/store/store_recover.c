@@ -356,10 +356,25 @@ static kap_status log_replay(struct kap_store *store, struct kap_error *error)
     return kap_wal_writer_create(store->env, &store->slots, store->options.wal_file_bytes, &read.position, &store->wal);
 }
 
+/* The room for all copies is taken while the store is made: later, on a full disk, the superblock can still be written. */
+static kap_status superblock_room(struct kap_store *store, struct kap_error *error)
+{
+    static uint8_t zeros[KAP_SUPERBLOCK_BYTES];
+    struct kap_io write = {
+        .op = KAP_IO_WRITE, .file = store->manifest.superblock_file, .data = zeros, .len = sizeof zeros};
+    kap_status status = io_run(store, &write);
+    if (status != KAP_OK)
+        return kap_error_set(error, status, "cannot write the superblock in %s: %s", store->directory,
+                             kap_status_sentence(status));
+    return KAP_OK;
+}
+
 static kap_status books_write(struct kap_store *store, bool fresh, struct kap_error *error)
 {
     /* Its name is there before the manifest's directory sync, which so covers both names. */
     kap_status status = superblock_open(store, error);
+    if (status == KAP_OK && fresh)
+        status = superblock_room(store, error);
     /* The copies that were read may not be durable, and the next ones go over those that are. */
     struct kap_io sync = {
         .op = KAP_IO_SYNC, .file = store->manifest.superblock_file, .sync_point = "recovered_superblock"};

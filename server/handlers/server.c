@@ -2,7 +2,7 @@
 #include "engine/base/assert.h"
 #include "server/handlers/handlers.h"
 
-enum { STATS_MAX = 64, SNAPSHOTS_MAX = 1000 };
+enum { STATS_MAX = 96, SNAPSHOTS_MAX = 1000 };
 
 static struct kap_bytes words(const char *text)
 {
@@ -95,6 +95,26 @@ static void store_stats_add(struct stat_list *list, const struct kap_store_stats
     stat_add(list, "kap_versions_pinned", stats->versions_pinned, "snapshots readers hold");
     stat_add(list, "kap_cache_used_bytes", stats->cache.used_bytes, "bytes of cached blocks");
     stat_add(list, "kap_cache_blocks", stats->cache.blocks, "cached blocks");
+    stat_add(list, "kap_cache_budget_bytes", stats->cache.budget_bytes, "what the cache may use");
+    stat_add(list, "kap_cache_pinned_bytes", stats->cache.pinned_bytes, "bytes of blocks that requests hold");
+    stat_add(list, "kap_cache_hits_total", stats->cache.hits, "blocks that were there");
+    stat_add(list, "kap_cache_misses_total", stats->cache.misses, "blocks that had to be read");
+    stat_add(list, "kap_cache_evictions_total", stats->cache.evictions, "blocks that made room");
+    stat_add(list, "kap_wal_files_live", stats->wal_files_live, "log files that hold unflushed commits");
+    stat_add(list, "kap_wal_files_spare", stats->wal_files_spare, "log files made ahead");
+}
+
+static kap_status level_stats_add(struct kap_arena *arena, struct stat_list *list, const struct kap_store_stats *stats)
+{
+    for (int level = 0; level < KAP_LEVELS; level++) {
+        const char *files = kap_arena_printf(arena, "kap_level%d_files", level);
+        const char *bytes = kap_arena_printf(arena, "kap_level%d_bytes", level);
+        if (!files || !bytes)
+            return KAP_NO_MEMORY;
+        stat_add(list, files, stats->level_files[level], "segment files of this level");
+        stat_add(list, bytes, stats->level_bytes[level], "their bytes");
+    }
+    return KAP_OK;
 }
 
 static void service_stats_add(struct stat_list *list, const struct kap_service_stats *stats)
@@ -125,6 +145,8 @@ kap_status handle_server_stats(struct kap_run *run, void *request_bytes, void *r
     kap_service_stats(run->service, &service);
     store_stats_add(list, &store);
     service_stats_add(list, &service);
+    if (level_stats_add(run->arena, list, &store) != KAP_OK)
+        return KAP_NO_MEMORY;
     reply->n_stats = list->n;
     reply->stats = list->at;
     return KAP_OK;

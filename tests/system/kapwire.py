@@ -30,8 +30,12 @@ _xxhash.XXH3_64bits_withSeed.restype = ctypes.c_uint64
 _xxhash.XXH3_64bits_withSeed.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
 
 
+def checksum64(data, seed=0):
+    return _xxhash.XXH3_64bits_withSeed(bytes(data), len(data), seed)
+
+
 def checksum(data, seed=0):
-    return _xxhash.XXH3_64bits_withSeed(bytes(data), len(data), seed) & 0xffffffff
+    return checksum64(data, seed) & 0xffffffff
 
 
 def _classes():

@@ -1,5 +1,6 @@
 """kapd as a program: flags, configuration, its directory, its end."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -181,16 +182,96 @@ def test_half_written(directory):
     still_there(directory, session, stored)
 
 
-@pytest.mark.parametrize('keep', [0, 10])
-def test_a_new_directory_that_was_cut_short(directory, keep):
-    """A first start that died early: the next one starts, or says which file it is; never an empty store over a full one."""
-    filled(directory)
-    name = next(path for path in sorted(directory.iterdir()) if path.is_file() and path.suffix not in ('.sock',)
-                and path.stat().st_size > 16)
-    name.write_bytes(name.read_bytes()[:keep])
-    ended = subprocess.run([KAPD, '-D', directory, '--listen', '127.0.0.1:999999'], capture_output=True, text=True, timeout=60)
-    assert ended.returncode > 0, ended
-    assert ended.stderr.strip()
+@pytest.mark.parametrize('keep', [0, 10, 5000])
+@pytest.mark.parametrize('which', ['manifest-*', 'superblock'])
+def test_a_file_that_was_cut_short_is_named(directory, which, keep):
+    """Never an empty store over a full one."""
+    session, stored = filled(directory)
+    file = next(directory.glob(which))
+    whole = file.read_bytes()
+    if keep >= len(whole) or (which == 'superblock' and keep > 4096):  # one whole copy of it is enough
+        file.write_bytes(whole[:keep])
+        return still_there(directory, session, stored)
+    file.write_bytes(whole[:keep])
+    assert file.name in kapd('-D', directory, '--listen', '127.0.0.1:0', code=5)
+    file.write_bytes(whole)
+    still_there(directory, session, stored)
+
+
+def test_a_newer_format_is_left_alone(directory):
+    session, stored = filled(directory)
+    superblock = directory / 'superblock'
+    ours = superblock.read_bytes()
+    newer = bytearray(ours)
+    for at in range(0, len(ours), 4096):  # checksum 8, magic 8, format 4: see docs/formats.md
+        newer[at + 16] += 1
+        newer[at:at + 8] = kapwire.checksum64(newer[at + 8:at + 4096], 0x53555031).to_bytes(8, 'little')
+    superblock.write_bytes(newer)
+    said = kapd('-D', directory, '--listen', '127.0.0.1:0', code=4)
+    assert 'format 2' in said and 'use a newer kapd' in said
+    assert superblock.read_bytes() == newer
+    superblock.write_bytes(ours)
+    still_there(directory, session, stored)
+
+
+@contextlib.contextmanager
+def ending_told(running):
+    """When the daemon goes, what it said belongs to the failure."""
+    try:
+        yield
+    except kapwire.Closed as closed:
+        raise AssertionError(f'the daemon closed: {running.process.poll()} {running.said()}') from closed
+
+
+@pytest.fixture
+def small_disk(base):
+    """A file system of its own, 80 MiB."""
+    place = base / ('t' + os.urandom(3).hex())
+    place.mkdir()
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=80m', 'none', place], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f'no file system can be mounted here: {mounted.stderr.strip()}')
+    yield place
+    subprocess.run(['umount', '-l', place], check=True)
+
+
+@pytest.mark.parametrize('floor', ['8MiB', '1MiB'])  # told in time; and when the disk itself says so
+def test_a_full_disk(small_disk, floor):
+    """Writes are refused by name, reads go on, what was answered stays, and with room again writes go on."""
+    directory = small_disk / 'd'
+    running = Daemon(directory, '--set', 'store.wal_file=4MiB', '--set', 'store.memtable=4MiB',
+                     '--set', f'store.space_floor={floor}')
+    with ending_told(running), running.client() as client:
+        world = World(client)
+        saved = client.call('session.save', **world.tree())
+        stored = graph(client, saved.id)
+        disk = os.statvfs(small_disk)
+        ballast = small_disk / 'ballast'
+        ballast.write_bytes(bytes(disk.f_bavail * disk.f_frsize - 11 * 2**20))
+        kept, refused = [], None
+        for i in range(2000):
+            try:
+                kept.append(client.call('session.save', **world.tree(f'Plein {i}', description='x' * 8000)).id)
+            except kapwire.Refused as error:
+                refused = error
+                break
+        assert refused is not None and refused.error.name == 'NO_SPACE', refused
+        assert graph(client, saved.id) == stored
+        ballast.unlink()
+        for attempt in range(100):  # the free space is looked at now and then
+            try:
+                kept.append(client.call('session.save', **world.tree('Encore')).id)
+                break
+            except kapwire.Refused:
+                time.sleep(0.1)
+        assert attempt < 99
+    running.stop()
+    running = Daemon(directory)
+    with running.client() as client:
+        assert graph(client, saved.id) == stored
+        for session in kept:
+            assert client.call('session.get', id=session).session.sys.id == session
+    running.stop()
 
 
 def test_sigterm_under_load(directory):

@@ -231,6 +231,12 @@ class Online(unittest.TestCase):
         self.assertEqual(document["state"], "ready")
         self.assertGreaterEqual(document["commits"]["durable_seq"], 1)
         self.assertLess(document["uptime_s"], 60)
+        self.assertGreater(document["cache"]["budget_bytes"], 2 ** 20)
+        self.assertIn("hits", document["cache"])
+        self.assertGreaterEqual(document["log"]["files_live"], 1)
+        self.ask("compaction", "run", "--wait")
+        levels = {name: part for name, part in self.ask("status").items() if name.startswith("level")}
+        self.assertGreater(sum(part["bytes"] for part in levels.values()), 0)
         self.assertIn("\ncommits\nhead_seq", run(KAPCTL, "-u", self.daemon.url, "status").stdout)
 
     def test_snapshots(self):

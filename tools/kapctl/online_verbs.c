@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "engine/base/assert.h"
+#include "engine/manifest/manifest.h"
 #include "tools/kapctl/online.h"
 
 /* One request, its reply printed as it is. */
@@ -44,10 +45,16 @@ static void stats_fill(json_t *stats, json_t *document)
         {"memory", "memtable_bytes", "kap_memtable_bytes"},
         {"memory", "memtable_entries", "kap_memtable_entries"},
         {"memory", "memtables_sealed", "kap_memtables_sealed"},
-        {"memory", "cache_used_bytes", "kap_cache_used_bytes"},
-        {"memory", "cache_blocks", "kap_cache_blocks"},
+        {"cache", "used_bytes", "kap_cache_used_bytes"},
+        {"cache", "budget_bytes", "kap_cache_budget_bytes"},
+        {"cache", "blocks", "kap_cache_blocks"},
+        {"cache", "hits", "kap_cache_hits_total"},
+        {"cache", "misses", "kap_cache_misses_total"},
+        {"cache", "evictions", "kap_cache_evictions_total"},
         {"log", "frames", "kap_wal_frames_total"},
         {"log", "bytes", "kap_wal_bytes_total"},
+        {"log", "files_live", "kap_wal_files_live"},
+        {"log", "files_spare", "kap_wal_files_spare"},
         {"segments", "files", "kap_segment_files"},
         {"segments", "bytes", "kap_segment_bytes"},
         {"compaction", "levels_over_target", "kap_compaction_wanted"},
@@ -60,6 +67,16 @@ static void stats_fill(json_t *stats, json_t *document)
     };
     for (size_t i = 0; i < KAP_ARRAY_LEN(wanted); i++)
         out_number(out_section(document, wanted[i].section), wanted[i].name, (uint64_t)stat_of(stats, wanted[i].stat));
+    for (int level = 0; level < KAP_LEVELS; level++) {
+        char name[32], files[32], bytes[32];
+        snprintf(files, sizeof files, "kap_level%d_files", level);
+        if (stat_of(stats, files) == 0)
+            continue;
+        snprintf(bytes, sizeof bytes, "kap_level%d_bytes", level);
+        snprintf(name, sizeof name, "level%d", level);
+        out_number(out_section(document, name), "files", (uint64_t)stat_of(stats, files));
+        out_number(out_section(document, name), "bytes", (uint64_t)stat_of(stats, bytes));
+    }
 }
 
 static time_t time_of(json_t *document, const char *name)
