@@ -201,13 +201,18 @@ kap_status kap_exercise_list(struct kap_model *model, const struct kap_list_scop
     struct kap_row_list list = {.kind = KAP_KIND_EXERCISE,
                                 .listing = {.scope = scope, .page = request->page, .bucket = bucket_of},
                                 .context = &filter};
+    struct kap_row sequence;
+    kap_status status = KAP_OK;
+    if (request->has_sequence) /* parts of what is not there are not there either */
+        status = kap_model_get(model, KAP_KIND_SEQUENCE, request->sequence, &sequence);
+    if (status != KAP_OK)
+        return status;
     unpaged.page = NULL;
     index_choose(&filter, &list.listing);
     if (filter.on_category || filter.on_owner || filter.on_level || filter.on_term || filter.on_source ||
         filter.on_library)
         list.wanted = exercise_wanted;
-    kap_status status =
-        kap_row_list_digest(model, &kap_exercise_list_request_msg, &unpaged, &list.listing.filter_digest);
+    status = kap_row_list_digest(model, &kap_exercise_list_request_msg, &unpaged, &list.listing.filter_digest);
     if (status == KAP_OK)
         status = kap_row_list_run(model, &list, &reply->end);
     if (status != KAP_OK)

@@ -106,6 +106,7 @@ struct kap_put {
     bool is_known; /* known says what is stored: nobody need look */
     const struct kap_row *known; /* NULL: nothing */
     bool is_trusted; /* the caller has asked for the right to write */
+    bool is_by_key; /* the stored row was found by what it says, not by an id that the client gave */
     bool create_only; /* an existing row is ALREADY_EXISTS, unless nothing would change */
     bool keep_output; /* output fields of message count: set by the server itself */
 };

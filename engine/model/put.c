@@ -40,6 +40,8 @@ static kap_status right_check(struct putting *p)
     if (may)
         return kap_model_refuse_row(p->model, KAP_FORBIDDEN, p->desc->kind, p->id,
                                     "you may read this %s but not change it", p->desc->name);
+    if (p->put->is_by_key)
+        return kap_model_refuse(p->model, KAP_FORBIDDEN, "this is not yours to change");
     if (p->put->has_expected_rev)
         return kap_model_refuse_row(p->model, KAP_NOT_FOUND, p->desc->kind, p->id,
                                     "there is no such %s, or none you may see", p->desc->name);

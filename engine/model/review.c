@@ -231,8 +231,9 @@ kap_status kap_validation_withdraw(struct kap_model *model, const struct kap_val
                                     "the session is %s and does not go to draft by a withdrawal: only a pending one "
                                     "is withdrawn",
                                     status_name(r.session->status));
-    if (status == KAP_OK)
-        status = open_round_find(&r);
+    if (status != KAP_OK)
+        return status;
+    status = open_round_find(&r);
     bool has_round = status == KAP_OK; /* an administrator may have forced the session here without one */
     if (status != KAP_OK && status != KAP_NOT_FOUND)
         return status;

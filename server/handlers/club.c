@@ -85,8 +85,11 @@ kap_status handle_membership_set(struct kap_run *run, void *request_bytes, void 
                                         .user = request->user,
                                         .has_role = request->has_role,
                                         .role = request->role};
-    const struct kap_put put = {
-        .kind = KAP_KIND_MEMBERSHIP, .message = &membership, .is_known = true, .known = sys.has_id ? &row : NULL};
+    const struct kap_put put = {.kind = KAP_KIND_MEMBERSHIP,
+                                .message = &membership,
+                                .is_by_key = true,
+                                .is_known = true,
+                                .known = sys.has_id ? &row : NULL};
     status = kap_model_put(&run->model, &put, &result);
     if (status != KAP_OK)
         return status;

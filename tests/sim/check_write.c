@@ -114,7 +114,7 @@ static void membership_set(struct doing *d, const struct kap_membership_set_requ
     if (request->has_role)
         patch = fields_with_number(d->model->arena, &patch, 4, (uint64_t)request->role);
     const struct sim_put put = {
-        .kind = KAP_KIND_MEMBERSHIP, .id = row ? row->id : (struct kap_id){{0}}, .patch = patch};
+        .kind = KAP_KIND_MEMBERSHIP, .id = row ? row->id : (struct kap_id){{0}}, .patch = patch, .is_by_key = true};
     row = doing_put(d, &put, &op);
     if (!reply || !row)
         return;

@@ -235,6 +235,7 @@ static void right_check(struct doing *d, const struct sim_put *put, const struct
         return;
     doing_refuse(d, rules_may_read(d->model, &d->who, old) ? KAP_FORBIDDEN
                     : put->has_rev                         ? KAP_NOT_FOUND
+                    : put->is_by_key                       ? KAP_FORBIDDEN
                                                            : KAP_ALREADY_EXISTS);
 }
 

@@ -46,7 +46,7 @@ struct sim_put {
     struct sim_fields patch;
     const uint32_t *clear;
     size_t n_clear;
-    bool has_rev, is_trusted, create_only;
+    bool has_rev, is_trusted, create_only, is_by_key;
     uint64_t rev;
 };
 /* The row as it is then; NULL: refused. op_out: 0 when nothing changed. */

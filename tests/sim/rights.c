@@ -61,7 +61,9 @@ bool rules_may_read(const struct model *model, const struct sim_who *who, const 
     case KAP_KIND_SESSION:
         return session_may_read(model, who, &row->fields);
     case KAP_KIND_EXERCISE:
-        return is_user(who, fields_id(&row->fields, 34)) || fields_number(&row->fields, 36, 0) == KAP_VISIBILITY_PUBLIC;
+        return is_user(who, fields_id(&row->fields, 34)) ||
+               fields_number(&row->fields, 36, 0) == KAP_VISIBILITY_PUBLIC ||
+               (who_is(who, KAP_ROLE_CURATOR) && !fields_has(&row->fields, 34));
     case KAP_KIND_PROFILE:
     case KAP_KIND_CLUB:
     case KAP_KIND_TACTICAL_PRINCIPLE:
@@ -92,7 +94,8 @@ bool rules_may_write(const struct model *model, const struct sim_who *who, const
     case KAP_KIND_SESSION:
         return is_user(who, fields_id(&row->fields, 2));
     case KAP_KIND_EXERCISE:
-        return is_user(who, fields_id(&row->fields, 34)) || who_is(who, KAP_ROLE_CURATOR);
+        return is_user(who, fields_id(&row->fields, 34)) ||
+               (who_is(who, KAP_ROLE_CURATOR) && !fields_has(&row->fields, 34)); /* the system's library */
     case KAP_KIND_TACTICAL_PRINCIPLE:
     case KAP_KIND_TAG:
     case KAP_KIND_REF_ITEM:

@@ -172,6 +172,7 @@ Test(review, is_not_for_the_owner_nor_for_those_who_are_no_experts)
     cr_assert(says("a session without a sequence cannot be reviewed: add one first"));
     cr_assert_eq(submit(rival, session, &submitted), KAP_NOT_FOUND); /* private */
     cr_assert_eq(withdraw(coach, session), KAP_STATE_CONFLICT);
+    cr_assert_eq(withdraw(rival, session), KAP_NOT_FOUND); /* private, and a draft */
     struct kap_id mine = session_make(expert, 1);
     cr_assert_eq(submit(expert, mine, &own), KAP_OK);
     cr_assert_eq(claim(expert, &own.validation, &claimed), KAP_FORBIDDEN);
