@@ -199,7 +199,7 @@ static kap_status use_remove(struct kap_model *model, uint8_t kind, struct kap_i
         return kap_model_refuse(model, KAP_CORRUPT, "the use of a blob is not recorded");
     if (status != KAP_OK)
         return status;
-    return model_row_write(model, KAP_KIND_BLOB_REF, root, row.id, &row.bytes, NULL, KAP_CHANGE_OP_DELETE);
+    return model_row_write(model, KAP_KIND_BLOB_REF, root, row.id, &row.stored, NULL, KAP_CHANGE_OP_DELETE);
 }
 
 kap_status kap_blob_grant(struct kap_model *model, struct kap_bytes hash, struct kap_id user)

@@ -268,6 +268,28 @@ static kap_status trash_write(struct deleting *d)
     return kap_txn_put(model->txn, kap_key_bytes(&key), bytes);
 }
 
+/* Is the row still named by NULLIFY, from rows that stay? Those that go with it went before, or name it in vain. */
+static kap_status named_mark(struct kap_model *model, const struct kap_row *row)
+{
+    const struct kap_schema *schema = model->schema;
+    for (uint16_t i = 0; i < schema->n_refs; i++) {
+        struct kap_scan scan;
+        struct kap_key prefix;
+        if (!refers_to(&schema->refs[i], row->kind, KAP_ON_DELETE_NULLIFY))
+            continue;
+        kap_index_key_init(&prefix, schema->refs[i].index);
+        referrers_prefix(&schema->refs[i], row, &prefix);
+        kap_status status = kap_scan_init_prefix(&scan, model->view, model->arena, kap_key_bytes(&prefix));
+        if (status == KAP_OK)
+            status = kap_scan_next(&scan);
+        if (status == KAP_OK)
+            return model_mark_put(model, row->kind, row->id);
+        if (status != KAP_END)
+            return status;
+    }
+    return KAP_OK;
+}
+
 /* Parts before what they belong to: the first row goes last. */
 static kap_status rows_remove(struct deleting *d)
 {
@@ -279,7 +301,9 @@ static kap_status rows_remove(struct deleting *d)
         change->is_checked = true; /* going altogether is no edit of what is under review */
     for (uint32_t i = d->rows.n; i-- > 0 && status == KAP_OK;) {
         const struct kap_row *row = &d->rows.at[i];
-        status = model_row_write(d->model, row->kind, row->root, row->id, &row->bytes, NULL, KAP_CHANGE_OP_DELETE);
+        status = model_row_write(d->model, row->kind, row->root, row->id, &row->stored, NULL, KAP_CHANGE_OP_DELETE);
+        if (status == KAP_OK)
+            status = named_mark(d->model, row);
     }
     const struct kap_kind_desc *desc = kap_schema_kind(d->model->schema, first->kind);
     return status == KAP_OK && is_root && desc->history ? trash_write(d) : status;

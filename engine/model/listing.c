@@ -188,8 +188,13 @@ kap_status kap_listing_run(struct kap_model *model, struct kap_listing *list, st
     struct kap_list_end *end = kap_arena_push(model->arena, sizeof *end);
     struct kap_bytes after = kap_bytes("", 0);
     const struct kap_list_page none = {0}, *page = list->page ? list->page : &none;
-    bool is_counted = false;
-    kap_status status = end ? KAP_OK : KAP_NO_MEMORY;
+    bool is_counted = false, is_gone = false;
+    kap_status status = end ? model_parent_gone(model, list->index, &list->prefix, &is_gone) : KAP_NO_MEMORY;
+    if (status == KAP_OK && is_gone) { /* nothing belongs to it, and the entries that say so are of the past */
+        end->has_total = end->has_total_is_exact = end->total_is_exact = page->has_want_count && page->want_count;
+        *end_out = end;
+        return KAP_OK;
+    }
     if (status == KAP_OK && page->has_cursor)
         status = cursor_read(model, list, page->cursor, &after);
     if (status == KAP_OK)

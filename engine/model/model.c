@@ -105,14 +105,16 @@ kap_status kap_model_find_in(struct kap_model *model, uint8_t kind, struct kap_i
     if (!desc)
         return KAP_NOT_FOUND;
     kap_key_row(&key, desc->group, root, kind, id);
-    kap_status status = kap_view_get(model->view, kap_key_bytes(&key), &row.bytes);
+    kap_status status = kap_view_get(model->view, kap_key_bytes(&key), &row.stored);
     if (status != KAP_OK)
         return status;
     model->rows_read++;
-    if (kap_row_sys(row.bytes, &sys) != KAP_OK || !kap_id_eq(sys.id, id))
+    if (kap_row_sys(row.stored, &sys) != KAP_OK || !kap_id_eq(sys.id, id))
         return kap_model_refuse_row(model, KAP_CORRUPT, kind, id, "the stored %s is not what was written", desc->name);
-    *row_out = row;
-    return KAP_OK;
+    status = model_row_answer(model, kind, row.stored, &row.bytes);
+    if (status == KAP_OK)
+        *row_out = row;
+    return status;
 }
 
 kap_status kap_model_find(struct kap_model *model, uint8_t kind, struct kap_id id, struct kap_row *row_out)
@@ -211,14 +213,14 @@ static kap_status row_from_entry(struct kap_model *model, const struct kap_entry
     struct kap_sys_view sys;
     if (entry->key.len != KEY_BYTES)
         return kap_model_refuse(model, KAP_CORRUPT, "a row key has the wrong size");
-    *row_out = (struct kap_row){.kind = entry->key.data[KIND_AT], .bytes = entry->value};
+    *row_out = (struct kap_row){.kind = entry->key.data[KIND_AT], .stored = entry->value};
     memcpy(row_out->root.bytes, entry->key.data + ROOT_AT, 16);
     memcpy(row_out->id.bytes, entry->key.data + ID_AT, 16);
     if (kap_row_sys(entry->value, &sys) != KAP_OK || !kap_id_eq(sys.id, row_out->id))
         return kap_model_refuse_row(model, KAP_CORRUPT, row_out->kind, row_out->id,
                                     "the stored row is not what was written");
     model->rows_read++;
-    return KAP_OK;
+    return model_row_answer(model, row_out->kind, row_out->stored, &row_out->bytes);
 }
 
 kap_status kap_model_root_row(struct kap_model *model, struct kap_id root, struct kap_row *row_out)

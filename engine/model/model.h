@@ -26,7 +26,8 @@ enum kap_may { KAP_MAY_READ = 1, KAP_MAY_WRITE };
 struct kap_row {
     uint8_t kind;
     struct kap_id root, id;
-    struct kap_bytes bytes; /* as stored */
+    struct kap_bytes bytes; /* as it is answered: without references to what is gone */
+    struct kap_bytes stored; /* what a write of it replaces */
 };
 
 struct kap_rows {
@@ -51,6 +52,7 @@ struct kap_model {
     struct kap_error_reply error; /* of a refusal; message absent: the sentence of the status */
     struct kap_tree_change *trees; /* changed so far; newest first */
     uint64_t rows_read, entries_scanned;
+    uint8_t marks_known; /* gone.c */
 };
 
 /* txn NULL: view only; else view is &txn->view. */

@@ -45,6 +45,16 @@ KAP_CHECKED kap_status model_refs_check(struct kap_model *model, uint8_t kind, c
 KAP_CHECKED kap_status model_refs_default(struct kap_model *model, uint8_t kind, void *message);
 KAP_CHECKED kap_status model_ref_target(const struct kap_ref_desc *ref, struct kap_bytes row, uint8_t *kind_out);
 
+/* gone.c. Is this row deleted while others still refer to it? */
+KAP_CHECKED kap_status model_marked(struct kap_model *model, uint8_t kind, struct kap_id id, bool *is_out);
+KAP_CHECKED kap_status model_mark_put(struct kap_model *model, uint8_t kind, struct kap_id id);
+/* A row, or what an index entry covers of one, as readers see it: stored itself, or a copy without some references. */
+KAP_CHECKED kap_status model_row_answer(struct kap_model *model, uint8_t kind, struct kap_bytes stored,
+                                        struct kap_bytes *row_out);
+/* Entries under a parent that is gone are not there, whatever is stored. prefix: of the index's entries. */
+KAP_CHECKED kap_status model_parent_gone(struct kap_model *model, uint16_t index, const struct kap_key *prefix,
+                                         bool *is_out);
+
 /* blob.c: rows of blob_ref follow the blobs that a row names. */
 KAP_CHECKED kap_status model_blobs_follow(struct kap_model *model, uint8_t kind, struct kap_id root, struct kap_id id,
                                           const struct kap_bytes *before, const struct kap_bytes *after);

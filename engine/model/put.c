@@ -144,8 +144,13 @@ static kap_status new_id_check(struct putting *p, struct kap_id root)
         return exists_refuse(p);
     if (status != KAP_OK && status != KAP_NOT_FOUND)
         return status;
-    if (!p->desc->history)
-        return KAP_OK;
+    bool is_gone;
+    status = model_marked(p->model, p->desc->kind, p->id, &is_gone);
+    if (status == KAP_OK && is_gone)
+        return kap_model_refuse_row(p->model, KAP_GONE, p->desc->kind, p->id,
+                                    "this id belonged to a %s that was deleted; ids are not used twice", p->desc->name);
+    if (status != KAP_OK || !p->desc->history)
+        return status;
     status = last_change(p, root, &record, &found);
     if (status != KAP_OK || !found || record.op != KAP_CHANGE_OP_DELETE)
         return status;
@@ -243,7 +248,9 @@ static void result_fill(const struct putting *p, struct kap_id root, enum kap_ch
                         struct kap_put_result *result)
 {
     *result = (struct kap_put_result){
-        .row = {.kind = p->desc->kind, .root = root, .id = p->id, .bytes = p->bytes}, .rev = p->sys.rev, .op = op};
+        .row = {.kind = p->desc->kind, .root = root, .id = p->id, .bytes = p->bytes, .stored = p->bytes},
+        .rev = p->sys.rev,
+        .op = op};
 }
 
 /* The new row too must be one that the principal may write: nobody gives away what others own. */
@@ -279,7 +286,7 @@ static kap_status row_store(struct putting *p, bool id_is_given, struct kap_put_
     p->sys.commit_seq = p->model->txn->commit_seq;
     kap_row_sys_write((uint8_t *)(uintptr_t)p->bytes.data, &p->sys);
     enum kap_change_op op = p->old ? KAP_CHANGE_OP_UPDATE : KAP_CHANGE_OP_CREATE;
-    status = model_row_write(p->model, p->desc->kind, root, p->id, p->old ? &p->old->bytes : NULL, &p->bytes, op);
+    status = model_row_write(p->model, p->desc->kind, root, p->id, p->old ? &p->old->stored : NULL, &p->bytes, op);
     if (status == KAP_OK)
         result_fill(p, root, op, result_out);
     return status;
@@ -321,6 +328,7 @@ kap_status kap_model_put(struct kap_model *model, const struct kap_put *put, str
     if (p.old && model->faults.n_total == 0 && is_equal(&p.old->bytes, &p.bytes)) {
         p.bytes = p.old->bytes;
         result_fill(&p, p.old->root, 0, result_out);
+        result_out->row.stored = p.old->stored;
         return KAP_OK;
     }
     if (p.old && put->create_only)
@@ -384,7 +392,7 @@ kap_status kap_model_restore(struct kap_model *model, uint8_t kind, struct kap_b
     if (status != KAP_OK)
         return status;
     enum kap_change_op op = p.old ? KAP_CHANGE_OP_UPDATE : KAP_CHANGE_OP_CREATE;
-    status = model_row_write(model, kind, root, p.id, p.old ? &p.old->bytes : NULL, &p.bytes, op);
+    status = model_row_write(model, kind, root, p.id, p.old ? &p.old->stored : NULL, &p.bytes, op);
     if (status == KAP_OK)
         result_fill(&p, root, op, result_out);
     return status;

@@ -81,7 +81,7 @@ static kap_status session_move(struct reviewing *r, struct kap_session *patch, c
     status = model_row_encode(r->model, KAP_KIND_SESSION, r->session, &sys, &bytes);
     if (status != KAP_OK)
         return status;
-    return model_row_write(r->model, KAP_KIND_SESSION, old->root, old->id, &old->bytes, &bytes, KAP_CHANGE_OP_UPDATE);
+    return model_row_write(r->model, KAP_KIND_SESSION, old->root, old->id, &old->stored, &bytes, KAP_CHANGE_OP_UPDATE);
 }
 
 static kap_status validation_put(struct reviewing *r, struct kap_validation *message)

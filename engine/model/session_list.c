@@ -109,10 +109,13 @@ static kap_status card_keep(void *context, const struct kap_list_entry *entry)
     struct session_list *s = context;
     struct kap_row row = {.kind = KAP_KIND_SESSION, .root = entry->id, .id = entry->id, .bytes = entry->value};
     bool may;
+    kap_status status = model_row_answer(s->model, KAP_KIND_SESSION, entry->value, &row.bytes);
+    if (status != KAP_OK)
+        return status;
     if (!status_wanted(s->request, number_in(row.bytes, 25)) ||
         !visibility_wanted(s->request, number_in(row.bytes, 26)))
         return KAP_NOT_FOUND;
-    kap_status status = kap_model_may(s->model, KAP_MAY_READ, &row, &may);
+    status = kap_model_may(s->model, KAP_MAY_READ, &row, &may);
     if (status != KAP_OK || !may)
         return status == KAP_OK ? KAP_NOT_FOUND : status;
     bool only_counts = s->list.is_counting && !s->list.is_filtered;

@@ -69,7 +69,7 @@ kap_status model_state_edit(struct kap_model *model, struct kap_id root)
     status = model_row_encode(model, KAP_KIND_SESSION, session, &sys, &after);
     if (status != KAP_OK)
         return status;
-    return model_row_write(model, KAP_KIND_SESSION, root, root, &row.bytes, &after, KAP_CHANGE_OP_UPDATE);
+    return model_row_write(model, KAP_KIND_SESSION, root, root, &row.stored, &after, KAP_CHANGE_OP_UPDATE);
 }
 
 /* The row of a session as it will be stored, with something in it changed. */

@@ -93,8 +93,8 @@ static kap_status card_keep(void *context, const struct kap_list_entry *entry)
     struct kap_row row = {.kind = KAP_KIND_TEMPLATE, .root = entry->id, .id = entry->id, .bytes = entry->value};
     void *message;
     bool may;
-    kap_status status =
-        t->needs_row ? kap_model_find_in(t->model, KAP_KIND_TEMPLATE, entry->id, entry->id, &row) : KAP_OK;
+    kap_status status = t->needs_row ? kap_model_find_in(t->model, KAP_KIND_TEMPLATE, entry->id, entry->id, &row)
+                                     : model_row_answer(t->model, KAP_KIND_TEMPLATE, entry->value, &row.bytes);
     if (status == KAP_NOT_FOUND)
         return kap_model_refuse_row(t->model, KAP_CORRUPT, KAP_KIND_TEMPLATE, entry->id,
                                     "an index names a template that is not there");

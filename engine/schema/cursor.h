@@ -21,8 +21,8 @@ enum kap_entry_type {
 struct kap_entry {
     struct kap_bytes key;
     struct kap_bytes value; /* empty for a delete */
-    uint64_t seq;           /* commit_seq that wrote it, from 1 */
-    uint8_t type;           /* enum kap_entry_type */
+    uint64_t seq; /* commit_seq that wrote it, from 1 */
+    uint8_t type; /* enum kap_entry_type */
 };
 
 struct kap_cursor;

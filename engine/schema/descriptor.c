@@ -58,6 +58,16 @@ static kap_status field_next(const uint8_t **at, const uint8_t *end, uint32_t *n
     }
 }
 
+kap_status kap_row_field_next(const uint8_t **at, const uint8_t *end, uint32_t *number_out,
+                              struct kap_column *value_out, struct kap_bytes *whole_out)
+{
+    const uint8_t *from = *at;
+    kap_status status = field_next(at, end, number_out, value_out);
+    if (status == KAP_OK)
+        *whole_out = kap_bytes(from, (size_t)(*at - from));
+    return status;
+}
+
 kap_status kap_row_column(struct kap_bytes row, uint16_t field, uint32_t n, struct kap_column *column_out)
 {
     const uint8_t *at = row.data, *end = row.data + row.len;
@@ -88,14 +98,14 @@ kap_status kap_row_column(struct kap_bytes row, uint16_t field, uint32_t n, stru
 }
 
 static const uint8_t sys_tags[KAP_SYS_BYTES] = {
-    [0] = 0x0a, [1] = KAP_SYS_BYTES - 2,
-    [2] = 0x0a, [3] = 16,   /* id */
-    [20] = 0x11,            /* rev */
-    [29] = 0x19,            /* created_at */
-    [38] = 0x21,            /* updated_at */
+    [0] = 0x0a,  [1] = KAP_SYS_BYTES - 2,
+    [2] = 0x0a,  [3] = 16, /* id */
+    [20] = 0x11, /* rev */
+    [29] = 0x19, /* created_at */
+    [38] = 0x21, /* updated_at */
     [47] = 0x2a, [48] = 16, /* created_by */
     [65] = 0x32, [66] = 16, /* updated_by */
-    [83] = 0x39,            /* commit_seq */
+    [83] = 0x39, /* commit_seq */
 };
 
 kap_status kap_row_sys(struct kap_bytes row, struct kap_sys_view *sys_out)

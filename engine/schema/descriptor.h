@@ -33,18 +33,18 @@ enum {
 
 enum kap_column_type {
     KAP_COLUMN_ID = 1, /* bytes(16) */
-    KAP_COLUMN_U64,    /* varint: uint32, uint64, bool, enum */
-    KAP_COLUMN_S64,    /* sint32, sint64: zigzag varint */
-    KAP_COLUMN_F64LE,  /* sfixed64: signed, 8 bytes */
-    KAP_COLUMN_TEXT,   /* string: NFC and case-folded when a key is built */
-    KAP_COLUMN_BYTES,  /* bytes of any length */
+    KAP_COLUMN_U64, /* varint: uint32, uint64, bool, enum */
+    KAP_COLUMN_S64, /* sint32, sint64: zigzag varint */
+    KAP_COLUMN_F64LE, /* sfixed64: signed, 8 bytes */
+    KAP_COLUMN_TEXT, /* string: NFC and case-folded when a key is built */
+    KAP_COLUMN_BYTES, /* bytes of any length */
 };
 
 struct kap_key_part {
-    uint16_t field;   /* number, or KAP_SYS(n) */
-    uint8_t type;     /* enum kap_column_type */
-    bool descending;  /* stored as bitwise not */
-    bool repeated;    /* one entry per element; at most one part of an index */
+    uint16_t field; /* number, or KAP_SYS(n) */
+    uint8_t type; /* enum kap_column_type */
+    bool descending; /* stored as bitwise not */
+    bool repeated; /* one entry per element; at most one part of an index */
 };
 
 /* A relation index: [256 + id][parent parts][order parts][child id 16] -> covering value.
@@ -52,33 +52,33 @@ struct kap_key_part {
  * column counts as 0 / "". The covering value is the row's own encoding of the covered fields, in field order, so that it
  * decodes as a partial row. */
 struct kap_index_source {
-    uint8_t kind;                    /* rows of this kind feed the index */
+    uint8_t kind; /* rows of this kind feed the index */
     uint8_t n_parent, n_order, n_count_by, n_cover, n_when;
-    struct kap_key_part parent[4];   /* fixed width for ids and enums, so that a count key is well formed */
+    struct kap_key_part parent[4]; /* fixed width for ids and enums, so that a count key is well formed */
     struct kap_key_part order[4];
     struct kap_key_part count_by[2]; /* enums: buckets of the exact count */
-    uint16_t cover[16];              /* field numbers; KAP_SYS(n) covers bring the whole system message */
-    struct {                         /* all must hold for the row to have an entry */
+    uint16_t cover[16]; /* field numbers; KAP_SYS(n) covers bring the whole system message */
+    struct { /* all must hold for the row to have an entry */
         uint16_t field;
         uint8_t type;
-        bool set;                    /* true: field present (and not nil); false: absent */
-        bool by_value;               /* instead: the enum or number is one of values */
+        bool set; /* true: field present (and not nil); false: absent */
+        bool by_value; /* instead: the enum or number is one of values */
         uint8_t n_values;
         uint8_t values[8];
     } when[3];
 };
 
 struct kap_index_desc {
-    uint16_t id;             /* tree = KAP_TREE_INDEX_FIRST + id; never reused */
-    const char *name;        /* "P1_session_by_owner" */
+    uint16_t id; /* tree = KAP_TREE_INDEX_FIRST + id; never reused */
+    const char *name; /* "P1_session_by_owner" */
     uint64_t definition_hash; /* of everything that shapes its keys; a change under an old id fails the build */
     bool counted;
-    uint8_t n_sources;       /* several (kind, field) may feed one index; equal entries of one row collapse */
+    uint8_t n_sources; /* several (kind, field) may feed one index; equal entries of one row collapse */
     const struct kap_index_source *sources;
 };
 
 struct kap_unique_desc {
-    uint16_t id;    /* [KAP_TREE_UNIQUE][id][parts...] -> row id */
+    uint16_t id; /* [KAP_TREE_UNIQUE][id][parts...] -> row id */
     const char *name;
     uint8_t kind;
     uint8_t n_parts;
@@ -87,7 +87,7 @@ struct kap_unique_desc {
         uint16_t field;
         uint8_t type;
         bool set;
-    } when;         /* field 0: always */
+    } when; /* field 0: always */
 };
 
 enum kap_on_delete {
@@ -98,30 +98,30 @@ enum kap_on_delete {
 };
 
 struct kap_ref_desc {
-    uint8_t kind;         /* kind that holds the reference */
+    uint8_t kind; /* kind that holds the reference */
     uint16_t field;
     bool repeated;
-    uint8_t target_kind;  /* 0: by a sibling field, see target_kind_field */
+    uint8_t target_kind; /* 0: by a sibling field, see target_kind_field */
     uint16_t target_kind_field;
-    uint8_t on_delete;    /* enum kap_on_delete */
-    uint16_t index;       /* index that answers "who refers to it"; 0 for KEEP */
+    uint8_t on_delete; /* enum kap_on_delete */
+    uint16_t index; /* index that answers "who refers to it"; 0 for KEEP */
 };
 
 enum kap_root_rule {
-    KAP_ROOT_SELF = 1,  /* the row is its own root */
-    KAP_ROOT_FIELD,     /* the root of the row that root_field points to (locator tells) */
-    KAP_ROOT_FIELD_IF,  /* as FIELD when root_field is set, else SELF (placed and library exercises) */
+    KAP_ROOT_SELF = 1, /* the row is its own root */
+    KAP_ROOT_FIELD, /* the root of the row that root_field points to (locator tells) */
+    KAP_ROOT_FIELD_IF, /* as FIELD when root_field is set, else SELF (placed and library exercises) */
 };
 
 struct kap_kind_desc {
     uint8_t kind;
-    const char *name;     /* "session" */
-    uint8_t group;        /* 1 graph, 2 discussion, 3 reviews, 4 private */
+    const char *name; /* "session" */
+    uint8_t group; /* 1 graph, 2 discussion, 3 reviews, 4 private */
     uint8_t root_rule;
-    uint16_t root_field[2];  /* tried in order; each a ref whose target gives the root */
-    uint8_t root_target[2];  /* kind of that target; 0: by the field target_kind_field */
+    uint16_t root_field[2]; /* tried in order; each a ref whose target gives the root */
+    uint8_t root_target[2]; /* kind of that target; 0: by the field target_kind_field */
     uint16_t target_kind_field;
-    bool history;         /* images kept on write */
+    bool history; /* images kept on write */
     uint16_t position_field; /* order among siblings; 0 = none */
     uint16_t schema_version;
 };
@@ -140,17 +140,22 @@ struct kap_schema {
     uint16_t n_refs;
 };
 
-const struct kap_kind_desc *kap_schema_kind(const struct kap_schema *schema, uint8_t kind);          /* or NULL */
-const struct kap_index_desc *kap_schema_index(const struct kap_schema *schema, uint16_t id);         /* or NULL */
+const struct kap_kind_desc *kap_schema_kind(const struct kap_schema *schema, uint8_t kind); /* or NULL */
+const struct kap_index_desc *kap_schema_index(const struct kap_schema *schema, uint16_t id); /* or NULL */
 
 /* One column of a stored row. present is false when the field is absent. For a repeated field the n-th element.
  * KAP_CORRUPT when the bytes are not a message. value_out borrows from row. */
 struct kap_column {
     bool present;
-    uint64_t number;        /* varints and fixed64 (raw bits) */
+    uint64_t number; /* varints and fixed64 (raw bits) */
     struct kap_bytes bytes; /* length-delimited */
 };
 KAP_CHECKED kap_status kap_row_column(struct kap_bytes row, uint16_t field, uint32_t n, struct kap_column *column_out);
+
+/* The field of a message that starts at *at: its number, its value, and whole_out all of its bytes, tag included; *at moves
+ * behind it. KAP_END at end. */
+KAP_CHECKED kap_status kap_row_field_next(const uint8_t **at, const uint8_t *end, uint32_t *number_out,
+                                          struct kap_column *value_out, struct kap_bytes *whole_out);
 
 /* The system message of a row; the row must be at least KAP_SYS_BYTES and start with it (KAP_CORRUPT otherwise). */
 struct kap_sys_view {

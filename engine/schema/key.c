@@ -73,8 +73,7 @@ kap_status kap_text_fold(struct kap_bytes text, uint8_t *out, size_t cap, size_t
         *len_out = text.len;
         return KAP_OK;
     }
-    utf8proc_ssize_t n =
-        utf8proc_decompose(text.data, (utf8proc_ssize_t)text.len, points, CODEPOINTS_MAX, options);
+    utf8proc_ssize_t n = utf8proc_decompose(text.data, (utf8proc_ssize_t)text.len, points, CODEPOINTS_MAX, options);
     if (n == UTF8PROC_ERROR_INVALIDUTF8 || n == UTF8PROC_ERROR_NOTASSIGNED)
         return KAP_INVALID;
     if (n < 0 || n >= CODEPOINTS_MAX)

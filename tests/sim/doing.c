@@ -131,8 +131,9 @@ static void state_edit(struct doing *d, struct kap_id root)
         doing_refuse(d, KAP_STATE_CONFLICT);
     if (status != KAP_SESSION_STATUS_VALIDATED)
         return;
+    struct sim_fields seen = rules_seen(d->model, KAP_KIND_SESSION, &session->fields);
     struct sim_row *draft = row_new(d, session);
-    draft->fields = fields_with_number(d->model->arena, &session->fields, 25, KAP_SESSION_STATUS_DRAFT);
+    draft->fields = fields_with_number(d->model->arena, &seen, 25, KAP_SESSION_STATUS_DRAFT);
     draft->rev += session->commit_seq != d->seq;
     draft->commit_seq = d->seq;
     draft->updated_at = d->now_us;
@@ -301,9 +302,15 @@ struct sim_row *doing_put(struct doing *d, const struct sim_put *asked, int32_t 
         doing_refuse(d, KAP_REV_CONFLICT);
     if (doing_refused(d))
         return NULL;
+    struct sim_row seen, *stored = old;
+    if (old) { /* what a write begins from is what a reader sees; the row itself is what it replaces */
+        seen = *old;
+        seen.fields = rules_seen(d->model, put.kind, &old->fields);
+        old = &seen;
+    }
     struct sim_fields fields = fields_make(d, &put, old);
     if (old && !doing_refused(d) && fields_equal(&fields, &old->fields))
-        return old;
+        return stored;
     if (old && put.create_only)
         doing_refuse(d, KAP_ALREADY_EXISTS);
     if (!rules_complete(put.kind, &fields) || !rules_within_limits(put.kind, &fields))
@@ -325,7 +332,7 @@ struct sim_row *doing_put(struct doing *d, const struct sim_put *asked, int32_t 
         return NULL;
     }
     *op_out = old ? KAP_CHANGE_OP_UPDATE : KAP_CHANGE_OP_CREATE;
-    return row_store(d, &put, old, root, &fields);
+    return row_store(d, &put, stored, root, &fields);
 }
 
 /* ---- delete */

@@ -245,3 +245,32 @@ bool rules_has_head(uint8_t kind)
 {
     return kind == KAP_KIND_SESSION || kind == KAP_KIND_EXERCISE || kind == KAP_KIND_CLUB || kind == KAP_KIND_USER;
 }
+
+/* A reference that goes with its target, and of which kind that is. */
+static uint8_t loose_target(uint8_t kind, uint32_t field)
+{
+    if (kind == KAP_KIND_SESSION)
+        return field == 3 ? KAP_KIND_CLUB : field == 18 ? KAP_KIND_TAG : field == 22 ? KAP_KIND_SESSION : 0;
+    return kind == KAP_KIND_EXERCISE && field == 32 ? KAP_KIND_TAG : 0;
+}
+
+struct sim_fields rules_seen(const struct model *model, uint8_t kind, const struct sim_fields *fields)
+{
+    struct sim_fields seen = {.at = sim_alloc(model->arena, (size_t)fields->n * sizeof *seen.at)};
+    for (uint16_t i = 0; i < fields->n; i++) {
+        struct sim_field field = fields->at[i];
+        uint8_t target = loose_target(kind, field.number);
+        if (target) {
+            struct sim_value *kept = sim_alloc(model->arena, field.n * sizeof *kept);
+            uint16_t n = 0;
+            for (uint16_t k = 0; k < field.n; k++)
+                if (model_find(model, target, value_id(&field.values[k])))
+                    kept[n++] = field.values[k];
+            field.values = kept;
+            field.n = n;
+        }
+        if (field.n > 0)
+            seen.at[seen.n++] = field;
+    }
+    return seen;
+}

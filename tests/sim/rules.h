@@ -38,6 +38,8 @@ bool rules_is_required(uint8_t kind, uint32_t field);
 bool rules_complete(uint8_t kind, const struct sim_fields *fields);
 /* Numbers and texts are within their limits; what is not there is not asked about. */
 bool rules_within_limits(uint8_t kind, const struct sim_fields *fields);
+/* As readers see it: without references (NULLIFY) to what is not there any more. */
+struct sim_fields rules_seen(const struct model *model, uint8_t kind, const struct sim_fields *fields);
 /* What stands when nothing is given, also when it is cleared; the default of a reference for new rows only. */
 struct sim_fields rules_defaults(const struct model *model, uint8_t kind, const struct sim_fields *fields, bool is_new);
 /* A row other than this one that has one of its unique keys; NULL: none. */

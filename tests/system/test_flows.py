@@ -168,8 +168,14 @@ def test_delete_takes_everything_along(client, world):
     # NULLIFY rewrites nothing: the copy stays as it was, and what it was cloned from is not there.
     origin = client.call('session.get', id=copy.id).session
     assert origin.sys.rev == copy.rev
-    if origin.HasField('cloned_from'):
-        client.refused(kapwire.NOT_FOUND, 'session.get', id=origin.cloned_from)
+    assert not origin.HasField('cloned_from')
+    assert total(cloned_from=gone.id) == 0
+    client.call('row.delete', kind=26, id=tag)
+    assert total(tag=tag) == 0
+    kept = client.call('session.get', id=keep.id).session
+    assert not kept.tags and kept.sys.rev == 1 and kept.title == 'Reste'
+    renamed = client.call('session.save', session={'sys': {'id': keep.id}, 'title': 'Reste toujours'})
+    assert [change.rev for change in renamed.changes] == [2]
     for _, sequence in [pair for pair in everything if pair[0] == SEQUENCE]:
         client.refused(kapwire.NOT_FOUND, 'exercise.list', sequence=sequence)
 

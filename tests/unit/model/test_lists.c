@@ -232,3 +232,52 @@ Test(lists, a_dump_restored_elsewhere_is_the_same_rows)
     }
     service_fixture_close(&fx);
 }
+
+Test(lists, a_reference_to_what_is_gone_reads_as_absent_and_nobody_is_listed_by_it)
+{
+    world_open();
+    struct kap_tag tags[2] = {{.has_name = true, .name = kap_bytes_str("one")},
+                              {.has_name = true, .name = kap_bytes_str("two")}};
+    struct kap_id ids[2];
+    for (int i = 0; i < 2; i++) {
+        struct kap_ref_put_request put = {.tag = &tags[i]};
+        struct kap_ref_put_reply made;
+        cr_assert_eq(service_call(&fx, fx.admin, KAP_OP_REF_PUT, &put, &made, NULL), KAP_OK);
+        ids[i] = made.id;
+    }
+    struct kap_session_save_request *save = fixture_session(&fx, sport, level, "Tagged", 1, 1);
+    struct kap_session_save_reply saved;
+    save->session->n_tags = 2;
+    save->session->tags = ids;
+    cr_assert_eq(service_call(&fx, coach, KAP_OP_SESSION_SAVE, save, &saved, NULL), KAP_OK);
+    struct kap_row_delete_request delete = {.has_kind = true, .kind = KAP_KIND_TAG, .has_id = true, .id = ids[0]};
+    cr_assert_eq(service_call(&fx, fx.admin, KAP_OP_ROW_DELETE, &delete, NULL, NULL), KAP_OK);
+    for (int round = 0; round < 2; round++) {
+        struct kap_session_get_request get = {.has_id = true, .id = saved.id};
+        struct kap_session_get_reply got;
+        cr_assert_eq(service_call(&fx, coach, KAP_OP_SESSION_GET, &get, &got, NULL), KAP_OK);
+        cr_assert_eq(got.session->n_tags, 1);
+        cr_assert(kap_id_eq(got.session->tags[0], ids[1]));
+        cr_assert_eq(got.session->sys->rev, 1u + (uint64_t)round);
+        for (int i = 0; i < 2; i++) {
+            struct kap_list_page page = {.has_want_count = true, .want_count = true};
+            struct kap_session_list_request request = {.page = &page, .has_tag = true, .tag = ids[i]};
+            struct kap_session_list_reply reply = list(coach, &request);
+            cr_assert_eq(reply.n_sessions, (size_t)i);
+            cr_assert_eq(reply.end->total, (uint64_t)i);
+            cr_assert(reply.end->total_is_exact);
+        }
+        service_fixture_check(&fx);
+        /* The next write leaves it out for good. */
+        struct kap_sys sys = {.has_id = true, .id = saved.id};
+        struct kap_session edit = {.sys = &sys, .has_title = true, .title = kap_bytes_str("Edited")};
+        struct kap_session_save_request again = {.session = &edit};
+        cr_assert_eq(service_call(&fx, coach, KAP_OP_SESSION_SAVE, &again, NULL, NULL), KAP_OK);
+    }
+    /* Nor can it be named anew, and its id is not used twice. */
+    struct kap_sys sys = {.has_id = true, .id = ids[0]};
+    tags[0].sys = &sys;
+    struct kap_ref_put_request put = {.tag = &tags[0]};
+    cr_assert_eq(service_call(&fx, fx.admin, KAP_OP_REF_PUT, &put, NULL, NULL), KAP_GONE);
+    service_fixture_close(&fx);
+}
