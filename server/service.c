@@ -35,6 +35,7 @@ void kap_service_destroy(struct kap_service *service)
 {
     if (!service)
         return;
+    kap_store_snapshot_abandon(service->store);
     KAP_ASSERT(service->stats.waiting == 0);
     kap_memory_free(&kap_store_env(service->store)->memory, service);
 }

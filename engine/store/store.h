@@ -100,6 +100,8 @@ KAP_CHECKED kap_status kap_store_snapshot_delete(struct kap_store *store, const 
                                                  void (*done)(void *context, kap_status status,
                                                               const struct kap_snapshot_info *info),
                                                  void *context);
+/* Whoever waits for the snapshot under way is gone: it goes on, and done is not called. */
+void kap_store_snapshot_abandon(struct kap_store *store);
 /* Calls each for every complete snapshot, by name. */
 KAP_CHECKED kap_status kap_store_snapshot_list(struct kap_store *store,
                                                void (*each)(void *context, const struct kap_snapshot_info *info),

@@ -192,6 +192,11 @@ kap_status kap_store_snapshot_delete(struct kap_store *store, const char *name,
     return KAP_OK;
 }
 
+void kap_store_snapshot_abandon(struct kap_store *store)
+{
+    store->snapshot_done = NULL;
+}
+
 void store_snapshot_collect(struct kap_store *store)
 {
     struct kap_snapshot_job *job = &store->snapshot;

@@ -42,6 +42,9 @@ void check_message(struct model *model, struct sim_row *row, const void *message
  * is older. */
 void check_id(struct model *model, struct doing *doing, const struct sim_row *row, bool has, struct kap_id id);
 
+/* check_list.c. reply NULL: refused. */
+void check_session_list(struct doing *d, const struct sim_request *asked,
+                        const struct kap_session_list_request *request, const struct kap_session_list_reply *reply);
 /* Is the request whole and within limits, whatever is stored? */
 bool check_fits(struct doing *d, uint16_t op, const void *request);
 /* One write, also inside a batch. reply NULL: the server refused; then only the verdicts matter. */

@@ -107,6 +107,9 @@ static void carry_out(struct doing *d, const struct sim_request *request, const 
     case KAP_OP_USER_GET:
         user_get(d, message, reply);
         break;
+    case KAP_OP_SESSION_LIST:
+        check_session_list(d, request, message, reply);
+        break;
     default:
         sim_fail("the model does not know operation %u", request->op);
     }
@@ -120,6 +123,11 @@ void check_read(struct model *model, const struct sim_request *request, const st
     if (answer->commit_seq > model->head_seq)
         sim_fail("%s read commit %llu, the newest is %llu", request->text, (unsigned long long)answer->commit_seq,
                  (unsigned long long)model->head_seq);
+    if (request->op == KAP_OP_SNAPSHOT_CREATE) { /* no row is read; what it holds is looked at when it is opened */
+        if (answer->status != KAP_OK && answer->status != KAP_OVERLOADED && answer->status != KAP_FORBIDDEN)
+            sim_fail("%s: found %s", request->text, kap_status_name(answer->status));
+        return;
+    }
     model_rewind(model, answer->commit_seq);
     bool may_act = check_who(model, request, &who);
     doing_begin(d, model, &who, answer->commit_seq, 0);

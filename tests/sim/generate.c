@@ -178,13 +178,18 @@ struct sim_request *generator_next(struct world *world)
         uint32_t weight;
         struct sim_request *(*generate)(struct generator *g);
     } mix[] = {{30, generate_save}, {12, generate_part},  {6, generate_reorder}, {4, generate_people},
-               {4, generate_ref},   {7, generate_delete}, {37, generate_read}};
+               {4, generate_ref},   {7, generate_delete}, {29, generate_read},   {8, generate_list}};
     struct generator *g = world->generator;
     uint32_t total = 0;
     if (world->n_retries > 0 && chance(g, 50))
         return world->retries[--world->n_retries];
     if (g->n_sent > 0 && chance(g, 3))
         return send_again(g);
+    if (draw(g, 150) == 0) {
+        struct sim_request *snapshot = generate_snapshot(g);
+        if (snapshot)
+            return snapshot;
+    }
     for (size_t i = 0; i < sizeof mix / sizeof mix[0]; i++)
         total += mix[i].weight;
     for (;;) {
@@ -206,9 +211,4 @@ struct generator *generator_create(struct world *world)
         for (int i = 0; i < GENERATOR_IDS; i++)
             g->ids[kind][i] = make_id(g);
     return g;
-}
-
-void generator_saw(struct world *world, const struct sim_request *request, const struct sim_answer *answer)
-{
-    (void)world, (void)request, (void)answer;
 }

@@ -27,8 +27,7 @@ struct sim_page { /* a list that is read page by page */
     bool has_last;
     struct kap_id last; /* of the last entry given */
     int64_t last_time; /* its place in a list ordered by time */
-    struct kap_bytes last_text; /* in a list ordered by text */
-    uint64_t last_number;
+    struct kap_meta meta; /* of its first page: whose cursor it is */
 };
 
 struct generator {
@@ -73,3 +72,5 @@ struct sim_request *generate_people(struct generator *g);
 struct sim_request *generate_ref(struct generator *g);
 struct sim_request *generate_delete(struct generator *g);
 struct sim_request *generate_read(struct generator *g);
+struct sim_request *generate_list(struct generator *g);
+struct sim_request *generate_snapshot(struct generator *g); /* or NULL */
