@@ -55,7 +55,8 @@ void kap_service_list_scope(const struct kap_run *run, struct kap_list_scope *sc
     *scope_out = (struct kap_list_scope){.op = run->op->op,
                                          .is_admin = kap_access_is(&run->access, KAP_ROLE_ADMIN),
                                          .is_expert = kap_access_is(&run->access, KAP_ROLE_EXPERT),
-                                         .user = run->access.principal.user};
+                                         .user = run->access.principal.user,
+                                         .principal = kap_principal_id(&run->access.principal)};
     memcpy(scope_out->cursor_key, run->service->cursor_key, sizeof scope_out->cursor_key);
 }
 

@@ -24,7 +24,13 @@ static kap_status cursor_sum(const struct kap_list_scope *scope, struct kap_byte
 {
     uint8_t whole[EVP_MAX_MD_SIZE];
     unsigned int len = 0;
-    if (!HMAC(EVP_sha256(), scope->cursor_key, KAP_CURSOR_KEY_BYTES, bytes.data, bytes.len, whole, &len))
+    /* Whose cursor it is stands in the checksum alone: another's is as good as a forged one. */
+    uint8_t signed_bytes[CURSOR_BYTES_MAX + sizeof scope->principal.bytes];
+    KAP_ASSERT(bytes.len <= CURSOR_BYTES_MAX);
+    memcpy(signed_bytes, scope->principal.bytes, sizeof scope->principal.bytes);
+    memcpy(signed_bytes + sizeof scope->principal.bytes, bytes.data, bytes.len);
+    if (!HMAC(EVP_sha256(), scope->cursor_key, KAP_CURSOR_KEY_BYTES, signed_bytes,
+              sizeof scope->principal.bytes + bytes.len, whole, &len))
         return KAP_NO_MEMORY;
     KAP_ASSERT(len >= CURSOR_SUM_BYTES);
     memcpy(sum_out, whole, CURSOR_SUM_BYTES);
@@ -51,7 +57,7 @@ static kap_status cursor_read(struct kap_model *model, const struct kap_listing 
                               struct kap_bytes *key_out)
 {
     uint8_t sum[CURSOR_SUM_BYTES];
-    bool is_ours = cursor.len >= CURSOR_KEY_AT + CURSOR_SUM_BYTES;
+    bool is_ours = cursor.len >= CURSOR_KEY_AT + CURSOR_SUM_BYTES && cursor.len <= CURSOR_BYTES_MAX;
     size_t body = is_ours ? cursor.len - CURSOR_SUM_BYTES : 0;
     kap_status status = is_ours ? cursor_sum(list->scope, kap_bytes(cursor.data, body), sum) : KAP_OK;
     if (status != KAP_OK)

@@ -17,6 +17,7 @@ struct kap_list_scope {
     uint16_t op;
     bool is_admin, is_expert;
     struct kap_id user;
+    struct kap_id principal; /* who may use the cursors */
 };
 
 enum kap_bucket { KAP_BUCKET_HIDDEN, KAP_BUCKET_VISIBLE, KAP_BUCKET_MIXED };

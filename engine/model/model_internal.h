@@ -38,9 +38,9 @@ KAP_CHECKED kap_status model_tree_change(struct kap_model *model, struct kap_id 
 KAP_CHECKED kap_status model_head_find(struct kap_model *model, struct kap_id root, struct kap_bytes *bytes_out);
 
 /* refs.c: new references of message (those that before does not hold) must exist, be of the right kind and readable.
- * Adds faults. */
+ * Adds faults. is_restore: a reference that is kept (KEEP) may name what is gone. */
 KAP_CHECKED kap_status model_refs_check(struct kap_model *model, uint8_t kind, const struct kap_bytes *before,
-                                        struct kap_bytes after, const struct kap_path *path);
+                                        struct kap_bytes after, const struct kap_path *path, bool is_restore);
 /* Reference fields that have a default and are unset. */
 KAP_CHECKED kap_status model_refs_default(struct kap_model *model, uint8_t kind, void *message);
 KAP_CHECKED kap_status model_ref_target(const struct kap_ref_desc *ref, struct kap_bytes row, uint8_t *kind_out);

@@ -238,7 +238,7 @@ static kap_status rules_check(struct putting *p)
         return status;
     status = model_row_encode(p->model, p->desc->kind, p->message, &p->sys, &p->bytes);
     if (status == KAP_OK)
-        status = model_refs_check(p->model, p->desc->kind, before, p->bytes, p->put->path);
+        status = model_refs_check(p->model, p->desc->kind, before, p->bytes, p->put->path, p->is_restore);
     if (status == KAP_OK)
         status = model_blobs_check(p->model, p->desc->kind, before, p->bytes, p->put->path);
     return status == KAP_OK && p->model->faults.n_total > 0 ? KAP_INVALID : status;

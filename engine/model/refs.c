@@ -85,7 +85,7 @@ static kap_status list_check(struct kap_model *model, const struct kap_field *fi
 }
 
 static kap_status target_check(struct kap_model *model, const struct kap_ref_desc *ref, struct kap_bytes row,
-                               struct kap_id id, const struct kap_path *path)
+                               struct kap_id id, const struct kap_path *path, bool is_restore)
 {
     struct kap_row target;
     struct kap_sys_view sys;
@@ -97,6 +97,8 @@ static kap_status target_check(struct kap_model *model, const struct kap_ref_des
     if (status != KAP_OK)
         return status;
     status = kap_model_find(model, kind, id, &target);
+    if (status == KAP_NOT_FOUND && is_restore && ref->on_delete == KAP_ON_DELETE_KEEP)
+        return KAP_OK; /* the target had gone before the export was made */
     if (status == KAP_OK)
         status = may_refer(model, &target, sys.id, &may);
     if (status == KAP_NOT_FOUND || (status == KAP_OK && !may))
@@ -107,7 +109,7 @@ static kap_status target_check(struct kap_model *model, const struct kap_ref_des
 }
 
 kap_status model_refs_check(struct kap_model *model, uint8_t kind, const struct kap_bytes *before,
-                            struct kap_bytes after, const struct kap_path *path)
+                            struct kap_bytes after, const struct kap_path *path, bool is_restore)
 {
     for (uint16_t i = 0; i < model->schema->n_refs; i++) {
         const struct kap_ref_desc *ref = &model->schema->refs[i];
@@ -125,7 +127,7 @@ kap_status model_refs_check(struct kap_model *model, uint8_t kind, const struct 
             struct kap_id id = model_column_id(&column);
             status = holds(ref, before, id, &is_old);
             if (status == KAP_OK && !is_old && !kap_id_is_nil(id))
-                status = target_check(model, ref, after, id, &here);
+                status = target_check(model, ref, after, id, &here, is_restore);
             if (status != KAP_OK)
                 return status;
         }

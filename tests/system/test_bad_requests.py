@@ -3,6 +3,7 @@
 import pytest
 
 import kapwire
+from conftest import Daemon, World
 from kapwire import INVALID, new_id, numbers, requests
 from test_flows import EXERCISE, SEQUENCE, graph
 
@@ -99,6 +100,60 @@ def test_duplicate_unique_key(client, world):
 
 def test_forged_cursor(client, world):
     client.refused(kapwire.BAD_CURSOR, 'session.list', owner=world.coach, page={'cursor': b'forged' * 8})
+
+
+def test_a_cursor_is_of_one_list_one_filter_and_one_principal(daemon, client, world):
+    coach, other = world.user(client, 'cursor'), world.user(client, 'cursor-other')
+    for number in range(3):
+        client.call('session.save', **world.tree(f'Page {number}', 1, 1, owner=coach, visibility=3))
+    page = {'limit': 1, 'cursor': client.call('session.list', owner=coach, page={'limit': 1}).end.next}
+    assert client.call('session.list', owner=coach, page=page).sessions
+    client.refused(kapwire.BAD_CURSOR, 'session.list', owner=world.coach, page=page)
+    client.refused(kapwire.BAD_CURSOR, 'session.list', owner=coach, visibility=3, page=page)
+    client.refused(kapwire.BAD_CURSOR, 'user.list', page=page)
+    client.refused(kapwire.BAD_CURSOR, 'session.list', owner=coach, page=page, meta={'on_behalf_of': other})
+    cut = {'limit': 1, 'cursor': page['cursor'][:-1]}
+    client.refused(kapwire.BAD_CURSOR, 'session.list', owner=coach, page=cut)
+
+
+def test_a_cursor_of_the_run_before_is_stale(base):
+    running = Daemon(base / 'stale')
+    with running.client() as client:
+        world = World(client)
+        for number in range(2):
+            client.call('session.save', **world.tree(f'Page {number}', 1, 1))
+        cursor = client.call('session.list', owner=world.coach, page={'limit': 1}).end.next
+    running.stop()
+    running = Daemon(base / 'stale')
+    with running.client() as client:
+        client.refused(kapwire.BAD_CURSOR, 'session.list', owner=world.coach, page={'limit': 1, 'cursor': cursor})
+        assert client.call('session.list', owner=world.coach, page={'limit': 1}).sessions
+    running.stop()
+
+
+def test_an_export_with_references_to_what_is_gone_goes_in_again(base):
+    """Kept references (KEEP), like who wrote a comment, outlive their target; loose ones are not exported at all."""
+    rows = []
+    running = Daemon(base / 'from')
+    with running.client() as client:
+        world = World(client)
+        tag = client.call('ref.put', tag={'name': 'passager'}).id
+        source = client.call('session.save', **world.tree('Source', 1, 1, tags=[tag]))
+        author = {'on_behalf_of': world.user(client, 'auteur')}
+        client.call('session.save', session={'sys': {'id': source.id}, 'visibility': 3})
+        comment = client.call('comment.put', comment={'session': source.id, 'content': 'Bien'}, meta=author)
+        client.call('row.delete', kind=32, id=comment.id)
+        client.call('row.delete', kind=26, id=tag)
+        for kind in (16, 27, 26, 2, 4, 5, 6, 3, 32, 66):
+            rows += client.call('dump.rows', kind=kind, limit=1000).rows
+        assert any(row.kind == 66 for row in rows) and not any(row.kind in (26, 32) for row in rows)
+    running.stop()
+    running = Daemon(base / 'to')
+    with running.client() as client:
+        done = client.call('restore.rows', rows=rows)
+        assert done.created == len(rows)
+        assert not client.call('session.get', id=source.id).session.tags
+    running.stop()
 
 
 def test_1001_ops(client):
