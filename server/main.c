@@ -9,6 +9,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/log.h"
 #include "engine/env/env_uring.h"
+#include "engine/model/reindex.h"
 #include "proto/kap_schema.h"
 #include "server/auth.h"
 #include "server/blobs.h"
@@ -254,6 +255,7 @@ static kap_status store_open(struct daemon *daemon, struct kap_error *error)
                                               .l0_files = (uint32_t)config->l0_files,
                                               .space_floor_bytes = config->space_floor_bytes,
                                               .is_expired = kap_service_is_expired};
+    uint32_t n_built;
     kap_status status = kap_env_uring_create(&daemon->env, error);
     if (status != KAP_OK)
         return status;
@@ -263,6 +265,8 @@ static kap_status store_open(struct daemon *daemon, struct kap_error *error)
         status = kap_store_open(daemon->env, daemon->queue, &store_options, &daemon->store, error);
     if (status == KAP_OK)
         kap_store_on_progress(daemon->store, reactor_wake, daemon->queue);
+    if (status == KAP_OK)
+        status = kap_reindex(daemon->store, &n_built, error);
     if (status == KAP_OK)
         status = kap_service_create(daemon->store, &daemon->service);
     if (status == KAP_OK)

@@ -15,6 +15,9 @@ enum { CALL_ARENA_BLOCK_BYTES = 16 * 1024, CALL_ARENA_CAP_BYTES = 64 * 1024 * 10
 kap_status kap_service_create(struct kap_store *store, struct kap_service **service_out)
 {
     struct kap_env *env = kap_store_env(store);
+    uint16_t missing;
+    if (kap_store_indexes_building(store, &missing, 1) > 0)
+        return KAP_NOT_READY;
     struct kap_service *service = kap_memory_alloc(&env->memory, sizeof *service);
     if (!service)
         return KAP_NO_MEMORY;

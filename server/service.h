@@ -74,6 +74,7 @@ void kap_call_deinit(struct kap_call *call);
 
 /* For kap_store_options: idempotency records that no longer count. Any thread. */
 bool kap_service_is_expired(struct kap_bytes key, struct kap_bytes value, int64_t now_us);
+/* KAP_NOT_READY: an index of the store is not built yet (reindex.h), and would be read. */
 KAP_CHECKED kap_status kap_service_create(struct kap_store *store, struct kap_service **service_out);
 /* No call may be under way. */
 void kap_service_destroy(struct kap_service *service);

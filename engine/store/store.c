@@ -280,3 +280,28 @@ void kap_store_compact_all(struct kap_store *store)
     atomic_store(&store->background.compact_all, 1);
     kap_background_wake(&store->background);
 }
+
+uint32_t kap_store_indexes_building(const struct kap_store *store, uint16_t *ids_out, uint32_t cap)
+{
+    const struct kap_schema *schema = store->options.schema;
+    uint32_t n = 0;
+    for (uint16_t i = 0; i < schema->n_indexes; i++)
+        if (!kap_manifest_state_index_public(&store->manifest.state, schema->indexes[i].id) && n < cap)
+            ids_out[n++] = schema->indexes[i].id;
+    return n;
+}
+
+kap_status kap_store_indexes_publish(struct kap_store *store)
+{
+    while (!kap_manifest_log_try_lock(&store->manifest)) /* a flush writes its edit */
+        kap_queue_poll(store->queue, 1000000);
+    for (uint32_t i = 0; i < store->manifest.state.n_indexes; i++)
+        store->manifest.state.indexes[i].state = KAP_INDEX_PUBLIC;
+    kap_status status = kap_manifest_log_rewrite(&store->manifest, store->queue, false);
+    while (status == KAP_OK && kap_manifest_log_running(&store->manifest))
+        kap_queue_poll(store->queue, -1);
+    if (status == KAP_OK)
+        status = kap_manifest_log_result(&store->manifest);
+    kap_manifest_log_unlock(&store->manifest);
+    return status;
+}

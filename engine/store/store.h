@@ -107,6 +107,11 @@ KAP_CHECKED kap_status kap_store_snapshot_list(struct kap_store *store,
                                                void (*each)(void *context, const struct kap_snapshot_info *info),
                                                void *context);
 
+/* Indexes of the schema that the catalogue does not call public: their ids, at most cap; how many. Such an index is not to
+ * be read. Publish says they are built, durably; everything they hold must be durable before. Before the loop begins. */
+uint32_t kap_store_indexes_building(const struct kap_store *store, uint16_t *ids_out, uint32_t cap);
+KAP_CHECKED kap_status kap_store_indexes_publish(struct kap_store *store);
+
 struct kap_store_stats {
     uint64_t head_seq, durable_seq, flushed_seq;
     uint64_t memtable_bytes, memtable_entries, sealed;

@@ -3,13 +3,14 @@
 #include "tests/lib/test.h"
 
 #include "engine/model/check.h"
+#include "engine/model/reindex.h"
 #include "proto/wire.h"
 
 static void store_open(struct service_fixture *fixture)
 {
     struct kap_error error = {0};
     const struct kap_store_options options = {.directory = "/data",
-                                              .schema = &kap_schema,
+                                              .schema = fixture->schema ? fixture->schema : &kap_schema,
                                               .create = true,
                                               .memtable_bytes = 1024 * 1024,
                                               .wal_file_bytes = 1024 * 1024,
@@ -19,6 +20,7 @@ static void store_open(struct service_fixture *fixture)
     cr_assert_eq(kap_queue_create(fixture->env, 64, &fixture->queue, &error), KAP_OK);
     cr_assert_eq(kap_store_open(fixture->env, fixture->queue, &options, &fixture->store, &error), KAP_OK, "%s",
                  error.text);
+    cr_assert_eq(kap_reindex(fixture->store, &fixture->n_built, &error), KAP_OK, "%s", error.text);
     cr_assert_eq(kap_service_create(fixture->store, &fixture->service), KAP_OK);
     kap_call_init(fixture->service, &fixture->call, 0);
 }
@@ -33,7 +35,13 @@ static void store_close(struct service_fixture *fixture)
 
 void service_fixture_open(struct service_fixture *fixture, uint64_t seed)
 {
+    service_fixture_open_as(fixture, seed, NULL);
+}
+
+void service_fixture_open_as(struct service_fixture *fixture, uint64_t seed, const struct kap_schema *schema)
+{
     memset(fixture, 0, sizeof *fixture);
+    fixture->schema = schema;
     fixture->env = kap_losing_create(seed, NULL);
     cr_assert_not_null(fixture->env);
     kap_arena_init(&fixture->arena, &fixture->env->memory, 64 * 1024, 0);

@@ -14,9 +14,12 @@ struct service_fixture {
     bool is_done;
     struct kap_arena arena; /* of what the test builds and decodes */
     struct kap_principal admin;
+    const struct kap_schema *schema; /* of the store; NULL: all of it */
+    uint32_t n_built; /* indexes, when it was opened last */
 };
 
 void service_fixture_open(struct service_fixture *fixture, uint64_t seed);
+void service_fixture_open_as(struct service_fixture *fixture, uint64_t seed, const struct kap_schema *schema);
 /* close checks first (kap_model_check). */
 void service_fixture_check(struct service_fixture *fixture);
 void service_fixture_close(struct service_fixture *fixture);
