@@ -155,7 +155,7 @@ static void crash_once(uint32_t seed, uint64_t n, enum kap_losing_mode mode)
     kap_losing_destroy(env);
 }
 
-Test(store_crash, a_power_cut_at_every_operation_loses_nothing_acknowledged, .timeout = 300)
+Test(store_crash, a_power_cut_at_every_operation_loses_nothing_acknowledged, .timeout = 900)
 {
     kap_log_set_sink(quiet, NULL);
     const char *all = getenv("KAP_CRASH_EVERY"); /* 1: every operation; the default samples to keep the test short */
@@ -208,7 +208,7 @@ static bool kill_once(uint32_t seed, uint64_t n, uint64_t m, enum kap_losing_mod
     return !whole;
 }
 
-Test(store_crash, what_is_served_after_a_kill_survives_a_power_cut, .timeout = 300)
+Test(store_crash, what_is_served_after_a_kill_survives_a_power_cut, .timeout = 900)
 {
     kap_log_set_sink(quiet, NULL);
     uint64_t count = life_operations(1), cuts = 0;
@@ -254,7 +254,7 @@ static struct kap_env *stopped_killed_cut(uint32_t seed, uint64_t k, uint64_t m,
 }
 
 /* One pair of superblock copies is written while the other is what the store lives by: it must not be in a cache only. */
-Test(store_crash, a_superblock_that_only_a_cache_holds_is_synced_before_the_other_is_overwritten, .timeout = 300)
+Test(store_crash, a_superblock_that_only_a_cache_holds_is_synced_before_the_other_is_overwritten, .timeout = 900)
 {
     kap_log_set_sink(quiet, NULL);
     uint64_t k = 0, m = 0;
@@ -315,27 +315,27 @@ static void fail_loop(enum kap_failing_class class, kap_status with, uint64_t st
             (unsigned long long)step);
 }
 
-Test(store_fail, the_nth_open_fails, .timeout = 300)
+Test(store_fail, the_nth_open_fails, .timeout = 900)
 {
     kap_log_set_sink(quiet, NULL);
     fail_loop(KAP_FAILING_OPEN, KAP_IO, 1);
 }
 
-Test(store_fail, the_nth_write_fails, .timeout = 300)
+Test(store_fail, the_nth_write_fails, .timeout = 900)
 {
     kap_log_set_sink(quiet, NULL);
     fail_loop(KAP_FAILING_WRITE, KAP_IO, 1);
     fail_loop(KAP_FAILING_WRITE, KAP_NO_SPACE, 1);
 }
 
-Test(store_fail, the_nth_read_or_sync_fails, .timeout = 300)
+Test(store_fail, the_nth_read_or_sync_fails, .timeout = 900)
 {
     kap_log_set_sink(quiet, NULL);
     fail_loop(KAP_FAILING_SYNC, KAP_IO, 1);
     fail_loop(KAP_FAILING_READ, KAP_IO, 1);
 }
 
-Test(store_fail, the_nth_rename_link_or_unlink_fails, .timeout = 300)
+Test(store_fail, the_nth_rename_link_or_unlink_fails, .timeout = 900)
 {
     kap_log_set_sink(quiet, NULL);
     fail_loop(KAP_FAILING_RENAME, KAP_IO, 1);
@@ -344,7 +344,7 @@ Test(store_fail, the_nth_rename_link_or_unlink_fails, .timeout = 300)
     fail_loop(KAP_FAILING_MKDIR, KAP_IO, 1);
 }
 
-Test(store_fail, the_nth_allocation_fails, .timeout = 300)
+Test(store_fail, the_nth_allocation_fails, .timeout = 900)
 {
     kap_log_set_sink(quiet, NULL);
     fail_loop(KAP_FAILING_ALLOC, KAP_NO_MEMORY, 7);
