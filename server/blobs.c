@@ -388,22 +388,27 @@ static void piece_read(void *context, kap_status status)
 static kap_status piece_start(struct kap_blobs *blobs, struct kap_run *run, const struct kap_blob *blob,
                               uint64_t offset, size_t len)
 {
+    struct kap_deferral *deferral = kap_service_defer_in_turn(run);
+    if (!deferral)
+        return KAP_PENDING;
     struct piece *piece = kap_memory_alloc_aligned(&blobs->env->memory, 64, sizeof *piece + len);
-    if (!piece)
+    if (!piece) {
+        kap_service_undefer(run, deferral);
         return KAP_NO_MEMORY;
-    *piece = (struct piece){.blobs = blobs, .size = blob->size, .offset = offset};
+    }
+    *piece = (struct piece){.blobs = blobs, .deferral = deferral, .size = blob->size, .offset = offset};
     piece->media_type_len = blob->has_media_type ? KAP_MIN(blob->media_type.len, sizeof piece->media_type) : 0;
     if (piece->media_type_len > 0)
         memcpy(piece->media_type, blob->media_type.data, piece->media_type_len);
     kap_status status = kap_blob_read(kap_store_blobs(blobs->store), blob->placement, blob->size, offset, len,
                                       piece->data, &piece->len, piece_read, piece);
     if (status != KAP_OK) {
+        kap_service_undefer(run, deferral);
         kap_memory_free(&blobs->env->memory, piece);
         return status;
     }
     blobs->reads++;
-    piece->deferral = kap_service_defer(run);
-    return piece->deferral ? KAP_PENDING : KAP_OVERLOADED;
+    return KAP_PENDING;
 }
 
 static kap_status read_run(struct kap_run *run, void *request, void *reply)

@@ -23,6 +23,7 @@ struct kap_run {
     bool in_batch;
     bool is_dry; /* what was written is not to be kept */
     bool is_deferred; /* the handler took a deferral */
+    bool waits_slot; /* the handler wants one and none is free */
 };
 
 typedef kap_status (*kap_handler)(struct kap_run *run, void *request, void *reply);

@@ -27,6 +27,7 @@ kap_status kap_service_create(struct kap_store *store, struct kap_service **serv
     kap_list_init(&service->commit);
     kap_list_init(&service->held);
     kap_list_init(&service->work);
+    kap_list_init(&service->slots);
     /* Cursors do not outlive the process: a client starts its list again. */
     kap_env_random(env, service->cursor_key, sizeof service->cursor_key);
     service->started_us = kap_env_wall_us(env);
@@ -124,6 +125,8 @@ static struct kap_list *list_of(struct kap_service *service, enum kap_call_state
         return &service->room;
     case KAP_CALL_WAITS_COMMIT:
         return &service->commit;
+    case KAP_CALL_WAITS_SLOT:
+        return &service->slots;
     case KAP_CALL_WAITS_WORK:
         return &service->work;
     default:
@@ -273,6 +276,7 @@ uint32_t kap_service_poll(struct kap_service *service)
     uint32_t finished = held_finish(service);
     finished += rerun(service, &service->commit, true);
     finished += rerun(service, &service->room, false);
+    finished += rerun(service, &service->slots, false);
     finished += blocks_expire(service);
     deferrals_check(service);
     return finished;
@@ -316,6 +320,7 @@ int64_t kap_service_next_deadline(const struct kap_service *service)
 {
     int64_t deadline = earliest(&service->blocks, INT64_MAX);
     deadline = earliest(&service->room, deadline);
+    deadline = earliest(&service->slots, deadline);
     return earliest(&service->commit, deadline);
 }
 
@@ -324,9 +329,9 @@ void kap_service_stats(const struct kap_service *service, struct kap_service_sta
     *stats_out = service->stats;
 }
 
-struct kap_deferral *kap_service_defer(struct kap_run *run)
+static struct kap_deferral *deferral_take(struct kap_run *run, size_t first)
 {
-    for (size_t i = 0; i < SERVICE_DEFERRALS_MAX; i++) {
+    for (size_t i = first; i < SERVICE_DEFERRALS_MAX; i++) {
         struct kap_deferral *deferral = &run->service->deferrals[i];
         if (deferral->in_use)
             continue;
@@ -335,6 +340,18 @@ struct kap_deferral *kap_service_defer(struct kap_run *run)
         return deferral;
     }
     return NULL;
+}
+
+struct kap_deferral *kap_service_defer(struct kap_run *run)
+{
+    return deferral_take(run, 0);
+}
+
+struct kap_deferral *kap_service_defer_in_turn(struct kap_run *run)
+{
+    struct kap_deferral *deferral = deferral_take(run, SERVICE_DEFERRALS_RESERVED);
+    run->waits_slot = deferral == NULL;
+    return deferral;
 }
 
 void kap_service_undefer(struct kap_run *run, struct kap_deferral *deferral)

@@ -34,6 +34,7 @@ enum kap_call_state {
     KAP_CALL_WAITS_BLOCKS,
     KAP_CALL_WAITS_ROOM,
     KAP_CALL_WAITS_COMMIT,
+    KAP_CALL_WAITS_SLOT, /* of work that others are doing: kap_service_defer_in_turn */
     KAP_CALL_WAITS_WORK, /* of a handler that called kap_service_defer */
     KAP_CALL_HELD, /* committed or refused, not yet durable */
     KAP_CALL_FINISHED,
@@ -103,6 +104,9 @@ int64_t kap_service_next_deadline(const struct kap_service *service);
  * op's reply message. NULL: too many are under way (answer KAP_OVERLOADED). Reads only. */
 struct kap_deferral;
 struct kap_deferral *kap_service_defer(struct kap_run *run);
+/* The same for work that many do at once, like pieces of blobs: some deferrals are kept for others. NULL: the handler returns
+ * KAP_PENDING and runs again from the top once there may be one. */
+struct kap_deferral *kap_service_defer_in_turn(struct kap_run *run);
 void kap_service_finish(struct kap_deferral *deferral, kap_status status, void *reply, const char *message);
 /* The work could not be started after all: the handler answers itself. */
 void kap_service_undefer(struct kap_run *run, struct kap_deferral *deferral);

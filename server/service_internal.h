@@ -4,7 +4,7 @@
 #include "engine/model/listing.h"
 #include "server/service.h"
 
-enum { SERVICE_HANDLERS_MAX = 32, SERVICE_DEFERRALS_MAX = 32 };
+enum { SERVICE_HANDLERS_MAX = 32, SERVICE_DEFERRALS_MAX = 36, SERVICE_DEFERRALS_RESERVED = 4 };
 
 struct kap_deferral {
     struct kap_service *service;
@@ -22,7 +22,7 @@ struct service_handler {
 
 struct kap_service {
     struct kap_store *store;
-    struct kap_list blocks, room, commit, held, work; /* calls by what they wait for; held: by rising wait_seq */
+    struct kap_list blocks, room, commit, held, work, slots; /* calls by what they wait for; held: by rising wait_seq */
     struct service_handler handlers[SERVICE_HANDLERS_MAX];
     uint32_t n_handlers;
     struct kap_deferral deferrals[SERVICE_DEFERRALS_MAX];

@@ -139,7 +139,9 @@ static kap_status run_prepare(struct kap_run *run, struct kap_view *view, struct
 
 static void park_or_defer(struct kap_run *run)
 {
-    service_call_park(run->call, run->is_deferred ? KAP_CALL_WAITS_WORK : KAP_CALL_WAITS_BLOCKS);
+    service_call_park(run->call, run->is_deferred  ? KAP_CALL_WAITS_WORK
+                                 : run->waits_slot ? KAP_CALL_WAITS_SLOT
+                                                   : KAP_CALL_WAITS_BLOCKS);
 }
 
 static void read_run(struct kap_run *run, void *request, void *reply)
