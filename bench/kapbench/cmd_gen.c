@@ -88,13 +88,13 @@ int kapbench_gen(int argc, char **argv)
         return 1;
     }
     printf("seed %llu: %llu reference items, %llu clubs, %llu users, %llu library exercises, %llu sessions with "
-           "%llu sequences, %llu exercises, %llu objectives, %llu variations; %llu were there already\n",
+           "%llu sequences, %llu exercises, %llu objectives, %llu variations, %llu comments, %llu favourites; %llu "
+           "were there already\n",
            (unsigned long long)options.seed, (unsigned long long)counts.ref_items, (unsigned long long)counts.clubs,
            (unsigned long long)counts.users, (unsigned long long)counts.library, (unsigned long long)counts.sessions,
            (unsigned long long)counts.sequences, (unsigned long long)counts.exercises,
            (unsigned long long)counts.objectives, (unsigned long long)counts.variations,
-           (unsigned long long)load.existed);
-    printf("not generated, because the kinds do not exist yet: comments, cycles, templates, validations, favourites, "
-           "metrics\n");
+           (unsigned long long)counts.comments, (unsigned long long)counts.favorites, (unsigned long long)load.existed);
+    printf("not generated: templates, validations, notifications; cycles and metrics do not exist yet\n");
     return 0;
 }

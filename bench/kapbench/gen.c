@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "engine/base/assert.h"
+#include "proto/seed_ids.h"
 
 struct sizes {
     uint32_t clubs, users, library, sessions;
@@ -44,9 +45,17 @@ static struct kap_id id_of(uint64_t seed, uint32_t kind, uint64_t n)
     return kap_draw_id(&draw);
 }
 
-static struct kap_id ref_id(uint64_t seed, uint32_t slot)
+/* The ids that an import gives the same values. */
+static struct kap_id ref_id(uint32_t slot)
 {
-    return id_of(seed, KAP_KIND_REF_ITEM, slot);
+    return kap_seed_ref_id(ref_seeds[slot].kind, ref_seeds[slot].value);
+}
+
+struct kap_id kap_gen_sequence_id(struct kap_id session, uint32_t slot)
+{
+    session.bytes[14] ^= (uint8_t)(slot + 1);
+    session.bytes[15] ^= 0x5e;
+    return session;
 }
 
 struct kap_id kap_gen_user_id(uint64_t seed, uint64_t n)
@@ -131,7 +140,7 @@ static kap_status refs_emit(struct gen *gen)
 {
     kap_status status = KAP_OK;
     for (uint32_t i = 0; i < KAP_ARRAY_LEN(ref_seeds) && status == KAP_OK; i++) {
-        struct kap_ref_item item = {.sys = sys_of(&gen->arena, ref_id(gen->seed, i))};
+        struct kap_ref_item item = {.sys = sys_of(&gen->arena, ref_id(i))};
         struct kap_ref_put_request request = {.item = &item};
         SET(&item, kind, ref_seeds[i].kind);
         SET(&item, value, kap_bytes_str(ref_seeds[i].value));
@@ -150,14 +159,16 @@ static kap_status users_emit(struct gen *gen)
         struct kap_user user = {.sys = sys_of(&gen->arena, kap_gen_user_id(gen->seed, i))};
         struct kap_profile profile = {0};
         struct kap_user_create_request request = {.user = &user, .profile = &profile};
-        static int32_t coach[] = {KAP_ROLE_COACH}, expert[] = {KAP_ROLE_COACH, KAP_ROLE_EXPERT}, viewer[] = {KAP_ROLE_VIEWER};
+        static int32_t coach[] = {KAP_ROLE_COACH}, expert[] = {KAP_ROLE_COACH, KAP_ROLE_EXPERT},
+                       viewer[] = {KAP_ROLE_VIEWER};
         user.roles = is_viewer(i) ? viewer : kap_draw_below(&gen->draw, 100) < 4 ? expert : coach;
         user.n_roles = user.roles == expert ? 2 : 1;
         SET(&user, email, printed(&gen->arena, "coach%llu@example.org", i));
         SET(&user, status, KAP_USER_STATUS_ACTIVE);
         SET(&profile, username, printed(&gen->arena, "coach.%llu", i));
         SET(&profile, full_name, printed(&gen->arena, "Entraîneur n° %llu", i));
-        status = gen->emit(gen->context, KAP_OP_USER_CREATE, &kap_user_create_request_msg, &request, (struct kap_id){{0}});
+        status =
+            gen->emit(gen->context, KAP_OP_USER_CREATE, &kap_user_create_request_msg, &request, (struct kap_id){{0}});
         gen->counts->users++;
     }
     return status;
@@ -180,7 +191,7 @@ static kap_status clubs_emit(struct gen *gen)
         struct kap_club_save_request request = {.club = &club};
         SET(&club, name, printed(&gen->arena, "Club sportif n° %llu", i));
         SET(&club, slug, printed(&gen->arena, "club-%llu", i));
-        SET(&club, sport, ref_id(gen->seed, kap_draw_below(&gen->draw, SPORTS)));
+        SET(&club, sport, ref_id(kap_draw_below(&gen->draw, SPORTS)));
         status = gen->emit(gen->context, KAP_OP_CLUB_SAVE, &kap_club_save_request_msg, &request, (struct kap_id){{0}});
         gen->counts->clubs++;
     }
@@ -217,13 +228,13 @@ static kap_status library_emit(struct gen *gen)
         exercise_text(&gen->draw, &gen->arena, &exercise);
         SET(&exercise, slug, printed(&gen->arena, "exercice-%llu", i));
         SET(&exercise, activity_type, KAP_ACTIVITY_TYPE_EXERCISE);
-        SET(&exercise, category, ref_id(gen->seed, CATEGORY_FIRST + kap_draw_below(&gen->draw, 3)));
+        SET(&exercise, category, ref_id(CATEGORY_FIRST + kap_draw_below(&gen->draw, 3)));
         SET(&exercise, visibility, KAP_VISIBILITY_PUBLIC);
         exercise.n_equipment = 1;
         exercise.equipment = made(&gen->arena, sizeof exercise.equipment[0]);
-        exercise.equipment[0] = ref_id(gen->seed, EQUIPMENT_FIRST + kap_draw_below(&gen->draw, 3));
-        status = gen->emit(gen->context, KAP_OP_EXERCISE_PUT, &kap_exercise_put_request_msg, &request,
-                           (struct kap_id){{0}});
+        exercise.equipment[0] = ref_id(EQUIPMENT_FIRST + kap_draw_below(&gen->draw, 3));
+        status =
+            gen->emit(gen->context, KAP_OP_EXERCISE_PUT, &kap_exercise_put_request_msg, &request, (struct kap_id){{0}});
         gen->counts->library++;
     }
     return status;
@@ -246,20 +257,21 @@ static void objective_fill(struct kap_draw *draw, struct kap_arena *arena, struc
     SET(objective, is_priority, kap_draw_below(draw, 3) == 0);
 }
 
-static void sequence_fill(struct kap_draw *draw, struct kap_arena *arena, uint64_t seed, uint32_t slot, uint32_t n_sequences,
-                          uint32_t n_exercises, struct kap_sequence_node *node)
+static void sequence_fill(struct kap_draw *draw, struct kap_arena *arena, struct kap_id session, uint32_t slot,
+                          uint32_t n_sequences, uint32_t n_exercises, struct kap_sequence_node *node)
 {
     struct kap_sequence *sequence = made(arena, sizeof *sequence);
     node->sequence = sequence;
-    sequence->sys = sys_of(arena, kap_draw_id(draw));
+    sequence->sys = sys_of(arena, kap_gen_sequence_id(session, slot));
     SET(sequence, title, kap_text_title(draw, arena));
     SET(sequence, objective, kap_text_prose(draw, arena, 100, 300));
     SET(sequence, description, kap_text_prose(draw, arena, 150, 500));
     SET(sequence, type,
-        slot == 0 ? KAP_SEQUENCE_TYPE_WARMUP
-                  : slot + 1 == n_sequences ? KAP_SEQUENCE_TYPE_COOLDOWN : KAP_SEQUENCE_TYPE_MAIN);
+        slot == 0                 ? KAP_SEQUENCE_TYPE_WARMUP
+        : slot + 1 == n_sequences ? KAP_SEQUENCE_TYPE_COOLDOWN
+                                  : KAP_SEQUENCE_TYPE_MAIN);
     SET(sequence, duration, 10 + kap_draw_below(draw, 20));
-    SET(sequence, intensity, ref_id(seed, INTENSITY_FIRST + kap_draw_below(draw, 3)));
+    SET(sequence, intensity, ref_id(INTENSITY_FIRST + kap_draw_below(draw, 3)));
     node->n_exercises = n_exercises;
     node->exercises = made(arena, n_exercises * sizeof node->exercises[0]);
     for (uint32_t i = 0; i < n_exercises; i++) {
@@ -272,7 +284,18 @@ static void sequence_fill(struct kap_draw *draw, struct kap_arena *arena, uint64
     }
 }
 
-void kap_gen_session(struct kap_draw *draw, struct kap_arena *arena, uint64_t seed, struct kap_id id, struct kap_id owner,
+void kap_gen_comment(struct kap_draw *draw, struct kap_arena *arena, struct kap_id session,
+                     struct kap_comment_put_request *request_out)
+{
+    struct kap_comment *comment = made(arena, sizeof *comment);
+    *request_out = (struct kap_comment_put_request){.comment = comment};
+    comment->sys = sys_of(arena, kap_draw_id(draw));
+    SET(comment, session, session);
+    SET(comment, content, kap_text_prose(draw, arena, kap_draw_lognormal(draw, 90, 0.9, 20, 4000), 5000));
+    SET(comment, kind, KAP_COMMENT_KIND_FEEDBACK);
+}
+
+void kap_gen_session(struct kap_draw *draw, struct kap_arena *arena, struct kap_id id, struct kap_id owner,
                      uint32_t n_sequences, uint32_t n_exercises, struct kap_session_save_request *request_out)
 {
     struct kap_session *session = made(arena, sizeof *session);
@@ -282,19 +305,22 @@ void kap_gen_session(struct kap_draw *draw, struct kap_arena *arena, uint64_t se
     SET(session, title, kap_text_title(draw, arena));
     SET(session, description, kap_text_prose(draw, arena, kap_draw_lognormal(draw, 500, 0.5, 80, 3000), 4000));
     SET(session, objective, kap_text_prose(draw, arena, 150, 500));
-    SET(session, sport, ref_id(seed, sport_draw(draw)));
-    SET(session, level, ref_id(seed, LEVEL_FIRST + kap_draw_below(draw, 3)));
-    SET(session, intensity, ref_id(seed, INTENSITY_FIRST + kap_draw_below(draw, 3)));
+    SET(session, sport, ref_id(sport_draw(draw)));
+    SET(session, level, ref_id(LEVEL_FIRST + kap_draw_below(draw, 3)));
+    SET(session, intensity, ref_id(INTENSITY_FIRST + kap_draw_below(draw, 3)));
     SET(session, age_category, 1 + (int32_t)kap_draw_below(draw, 7));
     SET(session, duration, 60 + 15 * kap_draw_below(draw, 5));
     SET(session, participants_min, 6 + kap_draw_below(draw, 6));
     SET(session, participants_max, 12 + kap_draw_below(draw, 12));
     uint32_t mix = kap_draw_below(draw, 100);
-    SET(session, visibility, mix < 55 ? KAP_VISIBILITY_PRIVATE : mix < 90 ? KAP_VISIBILITY_CLUB : KAP_VISIBILITY_PUBLIC);
+    SET(session, visibility,
+        mix < 55   ? KAP_VISIBILITY_PRIVATE
+        : mix < 90 ? KAP_VISIBILITY_CLUB
+                   : KAP_VISIBILITY_PUBLIC);
     request_out->n_sequences = n_sequences;
     request_out->sequences = made(arena, n_sequences * sizeof request_out->sequences[0]);
     for (uint32_t i = 0; i < n_sequences; i++)
-        sequence_fill(draw, arena, seed, i, n_sequences, n_exercises ? n_exercises : 1 + kap_draw_below(draw, 5),
+        sequence_fill(draw, arena, id, i, n_sequences, n_exercises ? n_exercises : 1 + kap_draw_below(draw, 5),
                       &request_out->sequences[i]);
     SET(request_out, mode, KAP_SAVE_MODE_REPLACE);
 }
@@ -337,8 +363,8 @@ static kap_status sessions_emit(struct gen *gen)
         uint32_t mix = kap_draw_below(&gen->draw, 100), owner = session_owner(gen->scale, gen->seed, i);
         uint32_t n_sequences = mix < 25 ? 3 : mix < 65 ? 4 : mix < 85 ? 5 : 6 + kap_draw_below(&gen->draw, 3);
         kap_arena_reset(&gen->arena);
-        kap_gen_session(&gen->draw, &gen->arena, gen->seed, kap_gen_session_id(gen->seed, i),
-                        kap_gen_user_id(gen->seed, owner), n_sequences, 0, &request);
+        kap_gen_session(&gen->draw, &gen->arena, kap_gen_session_id(gen->seed, i), kap_gen_user_id(gen->seed, owner),
+                        n_sequences, 0, &request);
         if (request.session->visibility == KAP_VISIBILITY_CLUB)
             SET(request.session, club, id_of(gen->seed, KAP_KIND_CLUB, user_club(gen, owner)));
         session_parts_add(gen, &request);
@@ -349,8 +375,47 @@ static kap_status sessions_emit(struct gen *gen)
     return status;
 }
 
-kap_status kap_gen_run(struct kap_memory *memory, enum kap_gen_scale scale, uint64_t seed, kap_gen_emit emit, void *context,
-                       struct kap_gen_counts *counts_out)
+/* Seven sessions in ten have no comment; a few have many. The owner writes them: everybody may read their own. */
+static kap_status comments_emit(struct gen *gen)
+{
+    kap_status status = KAP_OK;
+    for (uint64_t i = 0; i < sizes[gen->scale].sessions && status == KAP_OK; i++) {
+        if (kap_draw_below(&gen->draw, 10) < 7)
+            continue;
+        uint32_t owner = session_owner(gen->scale, gen->seed, i), n = 1 + kap_draw_zipf(&gen->draw, 24, 1.2);
+        for (uint32_t j = 0; j < n && status == KAP_OK; j++) {
+            struct kap_comment_put_request request;
+            kap_arena_reset(&gen->arena);
+            kap_gen_comment(&gen->draw, &gen->arena, kap_gen_session_id(gen->seed, i), &request);
+            status = gen->emit(gen->context, KAP_OP_COMMENT_PUT, &kap_comment_put_request_msg, &request,
+                               kap_gen_user_id(gen->seed, owner));
+            gen->counts->comments++;
+        }
+    }
+    return status;
+}
+
+/* Library exercises, which everybody may read. */
+static kap_status favorites_emit(struct gen *gen)
+{
+    kap_status status = KAP_OK;
+    for (uint64_t i = 0; i < sizes[gen->scale].users && status == KAP_OK; i++) {
+        uint32_t n = kap_draw_below(&gen->draw, 7);
+        for (uint32_t j = 0; j < n && status == KAP_OK; j++) {
+            struct kap_favorite_set_request request = {0};
+            SET(&request, target_kind, KAP_KIND_EXERCISE);
+            SET(&request, target,
+                id_of(gen->seed, KAP_KIND_EXERCISE, kap_draw_zipf(&gen->draw, sizes[gen->scale].library, 0.9)));
+            status = gen->emit(gen->context, KAP_OP_FAVORITE_SET, &kap_favorite_set_request_msg, &request,
+                               kap_gen_user_id(gen->seed, i));
+            gen->counts->favorites++;
+        }
+    }
+    return status;
+}
+
+kap_status kap_gen_run(struct kap_memory *memory, enum kap_gen_scale scale, uint64_t seed, kap_gen_emit emit,
+                       void *context, struct kap_gen_counts *counts_out)
 {
     struct gen gen = {.scale = scale, .seed = seed, .emit = emit, .context = context, .counts = counts_out};
     *counts_out = (struct kap_gen_counts){0};
@@ -365,6 +430,10 @@ kap_status kap_gen_run(struct kap_memory *memory, enum kap_gen_scale scale, uint
         status = library_emit(&gen);
     if (status == KAP_OK)
         status = sessions_emit(&gen);
+    if (status == KAP_OK)
+        status = comments_emit(&gen);
+    if (status == KAP_OK)
+        status = favorites_emit(&gen);
     kap_arena_deinit(&gen.arena);
     return status;
 }

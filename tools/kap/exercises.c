@@ -10,13 +10,10 @@
 #include <sys/stat.h>
 
 #include "engine/base/assert.h"
-#include "engine/base/uuid.h"
+#include "proto/seed_ids.h"
 #include "tools/kap/kap.h"
 
 enum { TERMS_MAX = 512, IMAGES_MAX = 24, LIST_PAGE = 200, DURATION_MIN = 10, SLUG_BYTES = 97 };
-
-static const struct kap_id project_namespace = {
-    {0x6b, 0x61, 0x70, 0x64, 0x2f, 0x9d, 0x4c, 0x1e, 0xa7, 0x53, 0x08, 0xe2, 0x5b, 0xc4, 0x31, 0x7a}};
 
 struct term {
     int32_t list; /* enum kap_ref_kind */
@@ -32,13 +29,6 @@ struct import {
     uint32_t n_terms;
     uint32_t terms_created, created, updated, unchanged, attached, already, absent;
 };
-
-static struct kap_id term_id(int32_t list, const char *value)
-{
-    char text[256];
-    int len = snprintf(text, sizeof text, "ref_item/%s/%s", kap_enum_name(&kap_ref_kind_enum, list), value);
-    return kap_uuid_v5(project_namespace, kap_bytes(text, (size_t)len));
-}
 
 /* ---- reference values */
 
@@ -75,7 +65,7 @@ static kap_status list_load(struct import *import, int32_t list, struct kap_erro
 static kap_status term_create(struct import *import, int32_t list, const char *value, struct kap_error *error)
 {
     char label[65];
-    struct kap_sys sys = {.has_id = true, .id = term_id(list, value)};
+    struct kap_sys sys = {.has_id = true, .id = kap_seed_ref_id(list, value)};
     snprintf(label, sizeof label, "%s", value);
     label[0] = (char)(label[0] >= 'a' && label[0] <= 'z' ? label[0] - 'a' + 'A' : label[0]);
     for (char *at = label; *at; at++)
@@ -301,7 +291,7 @@ static kap_status exercise_import(struct import *import, const json_t *from, str
 {
     char slug[SLUG_BYTES];
     slug_of(text_of(from, "id"), slug);
-    struct kap_sys sys = {.has_id = true, .id = kap_uuid_v5(project_namespace, kap_bytes_str(slug))};
+    struct kap_sys sys = {.has_id = true, .id = kap_seed_id(kap_bytes_str(slug))};
     struct kap_exercise exercise = {.sys = &sys, .has_slug = true, .slug = kap_bytes_str(slug)};
     struct kap_exercise_get_request get = {.has_id = true, .id = sys.id};
     struct kap_exercise_get_reply got = {0};
