@@ -31,6 +31,7 @@ kap_status kap_service_create(struct kap_store *store, struct kap_service **serv
     /* Cursors do not outlive the process: a client starts its list again. */
     kap_env_random(env, service->cursor_key, sizeof service->cursor_key);
     service->started_us = kap_env_wall_us(env);
+    service_jobs_init(service);
     *service_out = service;
     return KAP_OK;
 }
@@ -41,6 +42,7 @@ void kap_service_destroy(struct kap_service *service)
         return;
     kap_store_snapshot_abandon(service->store);
     KAP_ASSERT(service->stats.waiting == 0);
+    service_jobs_deinit(service);
     kap_memory_free(&kap_store_env(service->store)->memory, service);
 }
 
@@ -183,6 +185,10 @@ void kap_service_start(struct kap_service *service, struct kap_call *call)
 void kap_service_resume(struct kap_service *service, struct kap_read_context *context)
 {
     struct kap_call *call = context->owner;
+    if (context == &service->jobs.context) { /* the next poll takes the step */
+        service->jobs.waits_blocks = false;
+        return;
+    }
     KAP_ASSERT(call->service == service);
     /* A handler may ask for a block and then end on something else (no room, a refusal): the block that arrives later finds
      * the call waiting elsewhere, and there it stays. */
@@ -279,6 +285,7 @@ uint32_t kap_service_poll(struct kap_service *service)
     finished += rerun(service, &service->slots, false);
     finished += blocks_expire(service);
     deferrals_check(service);
+    service_jobs_poll(service);
     return finished;
 }
 
@@ -321,6 +328,7 @@ int64_t kap_service_next_deadline(const struct kap_service *service)
     int64_t deadline = earliest(&service->blocks, INT64_MAX);
     deadline = earliest(&service->room, deadline);
     deadline = earliest(&service->slots, deadline);
+    deadline = KAP_MIN(deadline, service_jobs_deadline(service));
     return earliest(&service->commit, deadline);
 }
 

@@ -119,7 +119,7 @@ void kap_service_list_scope(const struct kap_run *run, struct kap_list_scope *sc
 int64_t kap_service_started_us(const struct kap_service *service);
 
 struct kap_service_stats {
-    uint64_t calls, reads, writes, refused, commits, no_ops, replays, reruns, overloads;
+    uint64_t calls, reads, writes, refused, commits, no_ops, replays, reruns, overloads, job_steps;
     uint32_t waiting; /* now */
 };
 void kap_service_stats(const struct kap_service *service, struct kap_service_stats *stats_out);

@@ -20,6 +20,17 @@ struct service_handler {
     void *context;
 };
 
+/* jobs.c: idle -> due (a commit has begun a job, or the start) -> waits for blocks, for its commit or for room -> due or
+ * idle. */
+struct service_jobs {
+    bool is_due, waits_blocks;
+    uint64_t wait_seq; /* of the last step; the next begins when that is durable */
+    int64_t not_before_ns; /* after a refusal for want of room; 0: none */
+    uint64_t rows; /* done of the job under way */
+    struct kap_arena arena;
+    struct kap_read_context context;
+};
+
 struct kap_service {
     struct kap_store *store;
     struct kap_list blocks, room, commit, held, work, slots; /* calls by what they wait for; held: by rising wait_seq */
@@ -28,8 +39,15 @@ struct kap_service {
     struct kap_deferral deferrals[SERVICE_DEFERRALS_MAX];
     uint8_t cursor_key[KAP_CURSOR_KEY_BYTES];
     int64_t started_us;
+    struct service_jobs jobs;
     struct kap_service_stats stats;
 };
+
+void service_jobs_init(struct kap_service *service);
+void service_jobs_deinit(struct kap_service *service);
+void service_jobs_poll(struct kap_service *service);
+/* When poll has something to do for them; INT64_MAX: not by time. */
+int64_t service_jobs_deadline(const struct kap_service *service);
 
 /* Runs the call from the top; parks, holds or finishes it. */
 void service_call_run(struct kap_call *call);

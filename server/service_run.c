@@ -305,6 +305,7 @@ static void write_run(struct kap_run *run, void *request, void *reply)
             status = service_reply_encode(call, run->op, reply, kap_store_head_seq(service->store));
         if (status == KAP_OK && !run->is_dry) {
             status = kap_store_txn_commit(service->store, &txn, &seq);
+            service->jobs.is_due |= status == KAP_OK && run->model.has_begun_job;
             service->stats.commits += status == KAP_OK && !is_noop;
             service->stats.no_ops += status == KAP_OK && is_noop;
         } else {

@@ -1,6 +1,11 @@
 /* Deleting a row and all it owns: into history with a full image each, a root into the trash too. Rows that only refer to
- * it keep their reference, which reads as absent (NULLIFY), or forbid it (RESTRICT). */
+ * it keep their reference, which reads as absent (NULLIFY), or forbid it (RESTRICT).
+ *
+ * The commit of the delete takes at most KAP_TREE_ROWS_MAX rows, and always the whole graph of a root, which has no more.
+ * What else belongs to one of them by some reference, like thousands of comments, goes by a job (job.h), all that does so by
+ * the same reference or none. */
 #include "engine/base/assert.h"
+#include "engine/model/job.h"
 #include "engine/model/model_internal.h"
 
 enum { REFERRERS_MAX = 10, REFERRERS_SCANNED_MAX = 2000 };
@@ -8,7 +13,10 @@ enum { REFERRERS_MAX = 10, REFERRERS_SCANNED_MAX = 2000 };
 struct deleting {
     struct kap_model *model;
     const struct kap_delete *options;
-    struct kap_rows rows; /* what goes; the first is what was asked for */
+    struct kap_rows rows; /* what goes in this commit; the first is what was asked for */
+    bool is_large; /* the discussion of the tree is not among them: look for it by its references */
+    struct kap_rows later; /* rows of which some of what belongs to them goes by a job */
+    uint64_t n_later; /* that many rows */
 };
 
 static bool goes(const struct deleting *d, uint8_t kind, struct kap_id id)
@@ -21,12 +29,6 @@ static bool goes(const struct deleting *d, uint8_t kind, struct kap_id id)
 
 static kap_status goes_add(struct deleting *d, const struct kap_row *row)
 {
-    if (d->rows.n == KAP_TREE_ROWS_MAX)
-        return kap_model_refuse_row(
-            d->model, KAP_TOO_LARGE, d->rows.at[0].kind, d->rows.at[0].id,
-            "a delete takes at most %d rows with it, this one would take more: delete its parts "
-            "first",
-            KAP_TREE_ROWS_MAX);
     return kap_rows_add(&d->rows, d->model->arena, row);
 }
 
@@ -66,33 +68,52 @@ static kap_status parts_gather(struct deleting *d, const struct kap_rows *tree)
     return KAP_OK;
 }
 
-/* A root takes its whole range, of every group; a part takes what belongs to it. */
+static kap_status group_gather(struct deleting *d, const struct kap_row *row, uint8_t group, bool is_root)
+{
+    uint32_t n = d->rows.n, max = group == MODEL_GROUP_GRAPH ? KAP_TREE_SCAN_MAX : KAP_TREE_ROWS_MAX;
+    struct kap_rows tree;
+    bool is_all;
+    kap_status status = model_tree_first(d->model, group, row->root, max, &tree, &is_all);
+    if (status == KAP_OK && group == MODEL_GROUP_GRAPH && !is_all)
+        return kap_model_refuse_row(d->model, KAP_TOO_LARGE, row->kind, row->id,
+                                    "the tree has more than %u rows: delete its parts first", max);
+    if (status == KAP_OK && !is_root)
+        return parts_gather(d, &tree);
+    for (uint32_t i = 0; status == KAP_OK && is_all && i < tree.n; i++)
+        if (tree.at[i].kind != KAP_KIND_TREE_HEAD && !goes(d, tree.at[i].kind, tree.at[i].id))
+            status = goes_add(d, &tree.at[i]);
+    if (group == MODEL_GROUP_GRAPH || (is_all && d->rows.n <= KAP_TREE_ROWS_MAX))
+        return status;
+    d->rows.n = n;
+    d->is_large = true;
+    return status;
+}
+
+/* A root takes its whole range, of every group; a part takes what belongs to it, which is of the graph. */
 static kap_status tree_gather(struct deleting *d, const struct kap_row *row)
 {
     bool is_root = model_is_root(d->model->schema, row->kind, row->root, row->id);
-    for (uint8_t group = MODEL_GROUP_GRAPH; group <= MODEL_GROUP_LAST; group++) {
-        struct kap_rows tree;
-        kap_status status = kap_model_tree(d->model, group, row->root, KAP_TREE_SCAN_MAX, &tree);
-        if (status == KAP_OK && !is_root)
-            status = parts_gather(d, &tree);
-        for (uint32_t i = 0; is_root && status == KAP_OK && i < tree.n; i++)
-            if (tree.at[i].kind != KAP_KIND_TREE_HEAD && !goes(d, tree.at[i].kind, tree.at[i].id))
-                status = goes_add(d, &tree.at[i]);
-        if (status != KAP_OK)
-            return status;
-    }
-    return KAP_OK;
+    kap_status status = KAP_OK;
+    for (uint8_t group = MODEL_GROUP_GRAPH; group <= MODEL_GROUP_LAST && status == KAP_OK; group++)
+        status = group_gather(d, row, group, is_root);
+    return status;
 }
 
 /* [index][the parent that names this row]; by kind too where the field's target is said by a sibling. */
-static void referrers_prefix(const struct kap_ref_desc *ref, const struct kap_row *row, struct kap_key *key)
+static void referrers_prefix(const struct kap_ref_desc *ref, uint8_t kind, struct kap_id id, struct kap_key *key)
 {
     if (ref->target_kind == 0)
-        kap_key_put_u64(key, row->kind);
-    kap_key_put_id(key, row->id);
+        kap_key_put_u64(key, kind);
+    kap_key_put_id(key, id);
 }
 
-static bool refers_to(const struct kap_ref_desc *ref, uint8_t kind, uint8_t verb)
+void model_referrers_prefix(const struct kap_ref_desc *ref, uint8_t kind, struct kap_id id, struct kap_key *key_out)
+{
+    kap_index_key_init(key_out, ref->index);
+    referrers_prefix(ref, kind, id, key_out);
+}
+
+bool model_refers_to(const struct kap_ref_desc *ref, uint8_t kind, uint8_t verb)
 {
     return ref->on_delete == verb && ref->index != 0 && (ref->target_kind == kind || ref->target_kind == 0);
 }
@@ -104,8 +125,7 @@ static kap_status referrers_walk(struct deleting *d, const struct kap_ref_desc *
 {
     struct kap_scan scan;
     struct kap_key prefix;
-    kap_index_key_init(&prefix, ref->index);
-    referrers_prefix(ref, row, &prefix);
+    model_referrers_prefix(ref, row->kind, row->id, &prefix);
     kap_status status = kap_scan_init_prefix(&scan, d->model->view, d->model->arena, kap_key_bytes(&prefix));
     while (status == KAP_OK && (status = kap_scan_next(&scan)) == KAP_OK) {
         struct kap_id id;
@@ -116,17 +136,44 @@ static kap_status referrers_walk(struct deleting *d, const struct kap_ref_desc *
     return status == KAP_END ? KAP_OK : status;
 }
 
+/* What one row owns by one reference; the rows are complete when n is at most max. */
+struct belongings {
+    struct kap_rows rows;
+    uint64_t n;
+    uint32_t max;
+};
+
 static kap_status cascade_add(struct deleting *d, const struct kap_ref_desc *ref, struct kap_id id, void *context)
 {
+    struct belongings *own = context;
     struct kap_row row;
-    (void)context;
     if (goes(d, ref->kind, id))
         return KAP_OK;
+    if (++own->n > own->max)
+        return KAP_OK; /* only counted */
     kap_status status = kap_model_find(d->model, ref->kind, id, &row);
-    return status == KAP_OK ? goes_add(d, &row) : status;
+    if (status == KAP_NOT_FOUND) { /* it goes by a job already */
+        own->n--;
+        return KAP_OK;
+    }
+    return status == KAP_OK ? kap_rows_add(&own->rows, d->model->arena, &row) : status;
 }
 
-/* What is owned from another tree, like the memberships of a user. */
+static kap_status cascade_take(struct deleting *d, const struct kap_ref_desc *ref, const struct kap_row *row)
+{
+    struct belongings own = {.max = d->rows.n < KAP_TREE_ROWS_MAX ? KAP_TREE_ROWS_MAX - d->rows.n : 0};
+    kap_status status = referrers_walk(d, ref, row, cascade_add, &own);
+    if (status != KAP_OK || own.n == 0)
+        return status;
+    for (uint32_t i = 0; own.n <= own.max && i < own.rows.n && status == KAP_OK; i++)
+        status = goes_add(d, &own.rows.at[i]);
+    if (own.n <= own.max)
+        return status;
+    d->n_later += own.n;
+    return kap_rows_add(&d->later, d->model->arena, row);
+}
+
+/* What is owned from another tree, like the memberships of a user, and what of the own tree was not gathered. */
 static kap_status cascade_gather(struct deleting *d)
 {
     const struct kap_schema *schema = d->model->schema;
@@ -134,10 +181,13 @@ static kap_status cascade_gather(struct deleting *d)
         for (uint16_t i = 0; i < schema->n_refs; i++) {
             const struct kap_ref_desc *ref = &schema->refs[i];
             const struct kap_kind_desc *desc = kap_schema_kind(schema, ref->kind);
-            if (!refers_to(ref, d->rows.at[n].kind, KAP_ON_DELETE_CASCADE) || !desc ||
-                desc->root_field[0] == ref->field || desc->root_field[1] == ref->field)
+            if (!model_refers_to(ref, d->rows.at[n].kind, KAP_ON_DELETE_CASCADE) || !desc)
                 continue;
-            kap_status status = referrers_walk(d, ref, &d->rows.at[n], cascade_add, NULL);
+            bool is_of_tree = desc->root_field[0] == ref->field || desc->root_field[1] == ref->field;
+            if (is_of_tree && (!d->is_large || desc->group == MODEL_GROUP_GRAPH))
+                continue;
+            const struct kap_row row = d->rows.at[n]; /* the list may move while it grows */
+            kap_status status = cascade_take(d, ref, &row);
             if (status != KAP_OK)
                 return status;
         }
@@ -158,6 +208,13 @@ static kap_status restrict_add(struct deleting *d, const struct kap_ref_desc *re
     bool belongs_by_it = desc && (desc->root_field[0] == ref->field || desc->root_field[1] == ref->field);
     if (goes(d, ref->kind, id) && !belongs_by_it)
         return KAP_OK;
+    bool any_cascade;
+    struct kap_row row;
+    kap_status status = model_any_cascade(d->model, &any_cascade);
+    if (status == KAP_OK && any_cascade)
+        status = kap_model_find(d->model, ref->kind, id, &row);
+    if (status != KAP_OK) /* not found: a job has yet to take it away */
+        return status == KAP_NOT_FOUND ? KAP_OK : status;
     if (referrers->n < REFERRERS_MAX)
         referrers->names[referrers->n] =
             (struct kap_row_name){.has_kind = true, .kind = ref->kind, .has_id = true, .id = id};
@@ -168,7 +225,7 @@ static bool is_seen(const struct kap_schema *schema, uint16_t at, uint8_t kind)
 {
     for (uint16_t i = 0; i < at; i++)
         if (schema->refs[i].index == schema->refs[at].index &&
-            refers_to(&schema->refs[i], kind, KAP_ON_DELETE_RESTRICT))
+            model_refers_to(&schema->refs[i], kind, KAP_ON_DELETE_RESTRICT))
             return true;
     return false;
 }
@@ -179,7 +236,7 @@ static kap_status referrers_find(struct deleting *d, const struct kap_row *row, 
     const struct kap_schema *schema = d->model->schema;
     for (uint16_t i = 0; i < schema->n_refs; i++) {
         const struct kap_ref_desc *ref = &schema->refs[i];
-        if (!refers_to(ref, row->kind, KAP_ON_DELETE_RESTRICT) || is_seen(schema, i, row->kind))
+        if (!model_refers_to(ref, row->kind, KAP_ON_DELETE_RESTRICT) || is_seen(schema, i, row->kind))
             continue;
         if (ref->kind == KAP_KIND_EXERCISE && ref->target_kind == KAP_KIND_EXERCISE && d->options->force)
             continue;
@@ -189,7 +246,7 @@ static kap_status referrers_find(struct deleting *d, const struct kap_row *row, 
             struct kap_key key;
             uint64_t count = 0;
             kap_index_count_key_init(&key, ref->index);
-            referrers_prefix(ref, row, &key);
+            referrers_prefix(ref, row->kind, row->id, &key);
             status = kap_model_count(d->model, &key, &count);
             referrers->n = KAP_MAX(referrers->n, before + count);
         }
@@ -258,7 +315,7 @@ static kap_status trash_write(struct deleting *d)
                                       .has_commit_seq = true,
                                       .commit_seq = model->txn->commit_seq,
                                       .has_rows = true,
-                                      .rows = d->rows.n,
+                                      .rows = (uint32_t)KAP_MIN(d->rows.n + d->n_later, (uint64_t)UINT32_MAX),
                                       .has_title = title.present,
                                       .title = title.bytes};
     struct kap_bytes bytes = kap_wire_encode_in(&kap_trash_record_msg, &record, model->arena);
@@ -269,16 +326,15 @@ static kap_status trash_write(struct deleting *d)
 }
 
 /* Is the row still named by NULLIFY, from rows that stay? Those that go with it went before, or name it in vain. */
-static kap_status named_mark(struct kap_model *model, const struct kap_row *row)
+kap_status model_named_mark(struct kap_model *model, const struct kap_row *row)
 {
     const struct kap_schema *schema = model->schema;
     for (uint16_t i = 0; i < schema->n_refs; i++) {
         struct kap_scan scan;
         struct kap_key prefix;
-        if (!refers_to(&schema->refs[i], row->kind, KAP_ON_DELETE_NULLIFY))
+        if (!model_refers_to(&schema->refs[i], row->kind, KAP_ON_DELETE_NULLIFY))
             continue;
-        kap_index_key_init(&prefix, schema->refs[i].index);
-        referrers_prefix(&schema->refs[i], row, &prefix);
+        model_referrers_prefix(&schema->refs[i], row->kind, row->id, &prefix);
         kap_status status = kap_scan_init_prefix(&scan, model->view, model->arena, kap_key_bytes(&prefix));
         if (status == KAP_OK)
             status = kap_scan_next(&scan);
@@ -303,8 +359,10 @@ static kap_status rows_remove(struct deleting *d)
         const struct kap_row *row = &d->rows.at[i];
         status = model_row_write(d->model, row->kind, row->root, row->id, &row->stored, NULL, KAP_CHANGE_OP_DELETE);
         if (status == KAP_OK)
-            status = named_mark(d->model, row);
+            status = model_named_mark(d->model, row);
     }
+    for (uint32_t i = 0; i < d->later.n && status == KAP_OK; i++)
+        status = kap_job_begin(d->model, KAP_JOB_CASCADE, d->later.at[i].kind, d->later.at[i].id);
     const struct kap_kind_desc *desc = kap_schema_kind(d->model->schema, first->kind);
     return status == KAP_OK && is_root && desc->history ? trash_write(d) : status;
 }
@@ -346,6 +404,6 @@ kap_status kap_model_delete(struct kap_model *model, const struct kap_row *row, 
     if (status == KAP_OK && !options->dry_run)
         status = rows_remove(&d);
     if (status == KAP_OK)
-        *rows_out = d.rows.n;
+        *rows_out = (uint32_t)KAP_MIN(d.rows.n + d.n_later, (uint64_t)UINT32_MAX);
     return status;
 }

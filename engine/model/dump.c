@@ -86,7 +86,11 @@ static kap_status dump_init(struct dumping *d, const struct kap_dump_rows_reques
 static kap_status row_give(struct dumping *d, struct kap_id id, struct kap_dump_rows_reply *reply, size_t *bytes)
 {
     struct kap_row row;
+    bool any_cascade = false;
     kap_status status = kap_model_find(d->model, d->desc->kind, id, &row);
+    kap_status asked = status == KAP_NOT_FOUND ? model_any_cascade(d->model, &any_cascade) : KAP_OK;
+    if (asked != KAP_OK || any_cascade) /* a job has yet to take the row away */
+        return asked;
     if (status == KAP_NOT_FOUND)
         return kap_model_refuse_row(d->model, KAP_CORRUPT, d->desc->kind, id,
                                     "the locator names a row that is not there");

@@ -1,20 +1,27 @@
-/* References to what was deleted (NULLIFY) read as absent, and nothing is written to the rows that hold them.
+/* What was deleted and has left something behind.
+ *
+ * References to it (NULLIFY) read as absent, and nothing is written to the rows that hold them:
  *
  * mark   written with the delete of a row that others refer to. While it stands, and it stands for good because ids are not
  *        used twice, the reference is left out of every row that is read. The next write of such a row stores it without
  *        the reference, and its index entry goes with that. A number counts the marks, so that a store that has none
- *        pays one lookup a request. See docs/decisions/0006. */
+ *        pays one lookup a request. See docs/decisions/0006.
+ *
+ * What belongs to it (CASCADE) and is still stored, because there is more than one commit takes, is not there for anybody:
+ * while a number says that jobs are under way that take such rows away (job.h), a row is only there when what it belongs
+ * to is there. */
 #include "engine/base/assert.h"
 #include "engine/base/le.h"
 #include "engine/model/model_internal.h"
 
-enum { MARKS_NONE = 1, MARKS_SOME };
+enum { KNOWN_NONE = 1, KNOWN_SOME };
 
-static void marks_key(struct kap_key *key)
+static const char marks_name[] = "marks", cascades_name[] = "cascades";
+
+static void number_key(struct kap_key *key, const char *name)
 {
-    static const char name[] = "marks";
     kap_key_init(key, KAP_TREE_META);
-    kap_key_put(key, name, sizeof name - 1);
+    kap_key_put(key, name, strlen(name));
 }
 
 static void mark_key(struct kap_key *key, uint8_t kind, struct kap_id id)
@@ -24,29 +31,49 @@ static void mark_key(struct kap_key *key, uint8_t kind, struct kap_id id)
     kap_key_put_u8(key, kind);
 }
 
-static kap_status marks_count(struct kap_model *model, uint64_t *count_out)
+static kap_status number_get(struct kap_model *model, const char *name, uint64_t *number_out)
 {
     struct kap_bytes value;
     struct kap_key key;
-    marks_key(&key);
-    *count_out = 0;
+    number_key(&key, name);
+    *number_out = 0;
     kap_status status = kap_view_get(model->view, kap_key_bytes(&key), &value);
     if (status == KAP_OK && value.len != 8)
-        return kap_model_refuse(model, KAP_CORRUPT, "the store's number of marks is not a number");
+        return kap_model_refuse(model, KAP_CORRUPT, "the store's number of %s is not a number", name);
     if (status == KAP_OK)
-        *count_out = kap_le64_load(value.data);
+        *number_out = kap_le64_load(value.data);
     return status == KAP_NOT_FOUND ? KAP_OK : status;
 }
 
+static kap_status number_add(struct kap_model *model, const char *name, int delta)
+{
+    uint64_t number;
+    uint8_t bytes[8];
+    struct kap_key key;
+    kap_status status = number_get(model, name, &number);
+    if (status != KAP_OK)
+        return status;
+    if (delta < 0 && number == 0)
+        return kap_model_refuse(model, KAP_CORRUPT, "the store's number of %s is lower than there are", name);
+    number_key(&key, name);
+    kap_le64_store(bytes, number + (uint64_t)(int64_t)delta);
+    return kap_txn_put(model->txn, kap_key_bytes(&key), kap_bytes(bytes, sizeof bytes));
+}
+
 /* Is there any at all? Asked once a request. */
+static kap_status any(struct kap_model *model, const char *name, uint8_t *known, bool *any_out)
+{
+    uint64_t number = 0;
+    kap_status status = *known ? KAP_OK : number_get(model, name, &number);
+    if (status == KAP_OK && !*known)
+        *known = number > 0 ? KNOWN_SOME : KNOWN_NONE;
+    *any_out = *known == KNOWN_SOME;
+    return status;
+}
+
 static kap_status any_marks(struct kap_model *model, bool *any_out)
 {
-    uint64_t count = 0;
-    kap_status status = model->marks_known ? KAP_OK : marks_count(model, &count);
-    if (status == KAP_OK && !model->marks_known)
-        model->marks_known = count > 0 ? MARKS_SOME : MARKS_NONE;
-    *any_out = model->marks_known == MARKS_SOME;
-    return status;
+    return any(model, marks_name, &model->marks_known, any_out);
 }
 
 kap_status model_marked(struct kap_model *model, uint8_t kind, struct kap_id id, bool *is_out)
@@ -66,23 +93,15 @@ kap_status model_mark_put(struct kap_model *model, uint8_t kind, struct kap_id i
 {
     uint8_t bytes[8];
     struct kap_key key;
-    uint64_t count;
     bool is;
     kap_status status = model_marked(model, kind, id, &is);
     if (status != KAP_OK || is)
         return status;
-    status = marks_count(model, &count);
-    if (status != KAP_OK)
-        return status;
     mark_key(&key, kind, id);
     kap_le64_store(bytes, model->txn->commit_seq);
     status = kap_txn_put(model->txn, kap_key_bytes(&key), kap_bytes(bytes, sizeof bytes));
-    if (status != KAP_OK)
-        return status;
-    model->marks_known = MARKS_SOME;
-    marks_key(&key);
-    kap_le64_store(bytes, count + 1);
-    return kap_txn_put(model->txn, kap_key_bytes(&key), kap_bytes(bytes, sizeof bytes));
+    model->marks_known = KNOWN_SOME;
+    return status == KAP_OK ? number_add(model, marks_name, 1) : status;
 }
 
 static const struct kap_ref_desc *nullify_ref(const struct kap_schema *schema, uint8_t kind, uint32_t field)
@@ -170,4 +189,50 @@ kap_status model_parent_gone(struct kap_model *model, uint16_t index, const stru
             status = model_marked(model, ref->target_kind, parent, is_out);
     }
     return status;
+}
+
+/* ---- what belongs to it */
+
+kap_status model_any_cascade(struct kap_model *model, bool *any_out)
+{
+    *any_out = false;
+    return model->sees_all ? KAP_OK : any(model, cascades_name, &model->cascades_known, any_out);
+}
+
+kap_status model_cascades_count(struct kap_model *model, uint64_t *count_out)
+{
+    return number_get(model, cascades_name, count_out);
+}
+
+kap_status model_cascades_add(struct kap_model *model, int delta)
+{
+    model->cascades_known = 0;
+    return number_add(model, cascades_name, delta);
+}
+
+kap_status model_orphaned(struct kap_model *model, uint8_t kind, struct kap_bytes stored, bool *is_out)
+{
+    kap_status status = model_any_cascade(model, is_out);
+    if (status != KAP_OK || !*is_out)
+        return status;
+    *is_out = false;
+    for (uint16_t i = 0; i < model->schema->n_refs && !*is_out; i++) {
+        const struct kap_ref_desc *ref = &model->schema->refs[i];
+        struct kap_row target;
+        struct kap_id id = {{0}};
+        uint8_t target_kind;
+        if (ref->kind != kind || ref->on_delete != KAP_ON_DELETE_CASCADE)
+            continue;
+        status = model_row_id(stored, ref->field, &id);
+        if (status == KAP_OK && kap_id_is_nil(id))
+            continue;
+        if (status == KAP_OK)
+            status = model_ref_target(ref, stored, &target_kind);
+        if (status == KAP_OK)
+            status = kap_model_find(model, target_kind, id, &target);
+        *is_out = status == KAP_NOT_FOUND;
+        if (status != KAP_OK && status != KAP_NOT_FOUND)
+            return status;
+    }
+    return KAP_OK;
 }

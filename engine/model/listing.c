@@ -121,6 +121,15 @@ static kap_status page_fill(struct kap_model *model, struct kap_listing *list, u
     return status == KAP_END ? KAP_OK : status;
 }
 
+/* Do rows of this kind go with others? */
+static bool belongs(const struct kap_schema *schema, uint8_t kind)
+{
+    for (uint16_t i = 0; i < schema->n_refs; i++)
+        if (schema->refs[i].kind == kind && schema->refs[i].on_delete == KAP_ON_DELETE_CASCADE)
+            return true;
+    return false;
+}
+
 /* From the counts; KAP_NOT_FOUND when some bucket is neither wholly visible nor wholly hidden. */
 static kap_status total_from_counts(struct kap_model *model, struct kap_listing *list, uint64_t *total_out)
 {
@@ -129,8 +138,13 @@ static kap_status total_from_counts(struct kap_model *model, struct kap_listing 
     struct kap_scan scan;
     struct kap_key prefix;
     uint64_t total = 0;
+    bool any_cascade;
     if (!index->counted || list->is_filtered)
         return KAP_NOT_FOUND;
+    /* Rows that a job has yet to take away are counted still, and are not there. */
+    kap_status asked = model_any_cascade(model, &any_cascade);
+    if (asked != KAP_OK || (any_cascade && belongs(model->schema, index->sources[0].kind)))
+        return asked == KAP_OK ? KAP_NOT_FOUND : asked;
     kap_index_count_key_init(&prefix, list->index);
     kap_key_put(&prefix, list->prefix.data + KAP_TREE_BYTES, (size_t)list->prefix.len - KAP_TREE_BYTES);
     kap_status status = kap_scan_init_prefix(&scan, model->view, model->arena, kap_key_bytes(&prefix));

@@ -111,6 +111,10 @@ kap_status kap_model_find_in(struct kap_model *model, uint8_t kind, struct kap_i
     model->rows_read++;
     if (kap_row_sys(row.stored, &sys) != KAP_OK || !kap_id_eq(sys.id, id))
         return kap_model_refuse_row(model, KAP_CORRUPT, kind, id, "the stored %s is not what was written", desc->name);
+    bool is_orphan;
+    status = model_orphaned(model, kind, row.stored, &is_orphan);
+    if (status != KAP_OK || is_orphan)
+        return status == KAP_OK ? KAP_NOT_FOUND : status;
     status = model_row_answer(model, kind, row.stored, &row.bytes);
     if (status == KAP_OK)
         *row_out = row;
@@ -136,8 +140,12 @@ kap_status kap_model_find(struct kap_model *model, uint8_t kind, struct kap_id i
     if (value.len != sizeof root.bytes)
         return kap_model_refuse_row(model, KAP_CORRUPT, kind, id, "the locator of this %s is not an id", desc->name);
     memcpy(root.bytes, value.data, sizeof root.bytes);
+    bool any_cascade = false;
     status = kap_model_find_in(model, kind, root, id, row_out);
-    if (status == KAP_NOT_FOUND)
+    kap_status asked = status == KAP_NOT_FOUND ? model_any_cascade(model, &any_cascade) : KAP_OK;
+    if (asked != KAP_OK)
+        return asked;
+    if (status == KAP_NOT_FOUND && !any_cascade)
         return kap_model_refuse_row(model, KAP_CORRUPT, kind, id, "the locator names a tree without this %s",
                                     desc->name);
     return status;
@@ -262,26 +270,35 @@ kap_status kap_rows_add(struct kap_rows *rows, struct kap_arena *arena, const st
     return KAP_OK;
 }
 
-kap_status kap_model_tree(struct kap_model *model, uint8_t group, struct kap_id root, uint32_t max,
-                          struct kap_rows *rows_out)
+kap_status model_tree_first(struct kap_model *model, uint8_t group, struct kap_id root, uint32_t max,
+                            struct kap_rows *rows_out, bool *is_all_out)
 {
     struct kap_rows rows = {0};
     struct kap_scan scan;
     struct kap_key prefix;
     struct kap_row row;
     kap_key_row_prefix(&prefix, group, root);
+    *is_all_out = true;
     kap_status status = kap_scan_init_prefix(&scan, model->view, model->arena, kap_key_bytes(&prefix));
-    while (status == KAP_OK && (status = kap_scan_next(&scan)) == KAP_OK) {
-        status = row_from_entry(model, &scan.entry, &row);
-        if (status == KAP_OK && rows.n == max)
-            return kap_model_refuse(model, KAP_TOO_LARGE, "a tree of more than %u rows cannot be handled at once", max);
-        if (status == KAP_OK)
+    while (status == KAP_OK && *is_all_out && (status = kap_scan_next(&scan)) == KAP_OK) {
+        *is_all_out = rows.n < max;
+        if (*is_all_out)
+            status = row_from_entry(model, &scan.entry, &row);
+        if (*is_all_out && status == KAP_OK)
             status = kap_rows_add(&rows, model->arena, &row);
     }
-    if (status != KAP_END)
-        return status;
     *rows_out = rows;
-    return KAP_OK;
+    return status == KAP_END ? KAP_OK : status;
+}
+
+kap_status kap_model_tree(struct kap_model *model, uint8_t group, struct kap_id root, uint32_t max,
+                          struct kap_rows *rows_out)
+{
+    bool is_all;
+    kap_status status = model_tree_first(model, group, root, max, rows_out, &is_all);
+    if (status == KAP_OK && !is_all)
+        return kap_model_refuse(model, KAP_TOO_LARGE, "a tree of more than %u rows cannot be handled at once", max);
+    return status;
 }
 
 kap_status model_decode_entry(struct kap_model *model, uint8_t kind, struct kap_bytes bytes, void **message_out)

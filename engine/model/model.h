@@ -16,7 +16,7 @@
 
 enum {
     KAP_ROW_BYTES_MAX = 255 * 1024, /* leaves room for the record around it in history */
-    KAP_TREE_ROWS_MAX = 1000, /* of one save, and of one cascade */
+    KAP_TREE_ROWS_MAX = 1000, /* of one save, and that a delete takes with it in its own commit */
     KAP_TREE_SCAN_MAX = 20000, /* rows a graph is read with */
     KAP_MODEL_TREES_MAX = 1000, /* trees one transaction may change */
 };
@@ -52,7 +52,9 @@ struct kap_model {
     struct kap_error_reply error; /* of a refusal; message absent: the sentence of the status */
     struct kap_tree_change *trees; /* changed so far; newest first */
     uint64_t rows_read, entries_scanned;
-    uint8_t marks_known; /* gone.c */
+    uint8_t marks_known, cascades_known; /* gone.c */
+    bool has_begun_job;
+    bool sees_all; /* rows too that are no longer there for readers (job.h) */
 };
 
 /* txn NULL: view only; else view is &txn->view. */
@@ -134,7 +136,8 @@ struct kap_delete {
     bool dry_run; /* only says what would go */
     bool is_trusted;
 };
-/* The row and everything it owns. KAP_REFERENCED lists who refers to it. rows_out: how many go. */
+/* The row and everything it owns: what is more than KAP_TREE_ROWS_MAX rows is not there from this commit on, and goes in the
+ * steps of a job. KAP_REFERENCED lists who refers to it. rows_out: how many go in all. */
 KAP_CHECKED kap_status kap_model_delete(struct kap_model *model, const struct kap_row *row,
                                         const struct kap_delete *delete, uint32_t *rows_out);
 

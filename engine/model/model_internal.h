@@ -27,6 +27,10 @@ KAP_CHECKED kap_status model_row_write(struct kap_model *model, uint8_t kind, st
                                        const struct kap_bytes *before, const struct kap_bytes *after,
                                        enum kap_change_op op);
 
+/* model.c. The first max rows of a group of a tree, in key order. */
+KAP_CHECKED kap_status model_tree_first(struct kap_model *model, uint8_t group, struct kap_id root, uint32_t max,
+                                        struct kap_rows *rows_out, bool *is_all_out);
+
 /* tree_head.c. Parts of a kind that the head counts: where in kap_tree_change.rows, or -1; and the counter in a head. */
 int model_counted_slot(uint8_t kind);
 void model_head_counter(struct kap_tree_head *head, int slot, bool **has_out, uint32_t **value_out);
@@ -54,6 +58,20 @@ KAP_CHECKED kap_status model_row_answer(struct kap_model *model, uint8_t kind, s
 /* Entries under a parent that is gone are not there, whatever is stored. prefix: of the index's entries. */
 KAP_CHECKED kap_status model_parent_gone(struct kap_model *model, uint16_t index, const struct kap_key *prefix,
                                          bool *is_out);
+
+/* Rows that belong to what is deleted, until a job has taken them away (job.h). Is any such job under way; is this row one?
+ * Both false when the model sees all. */
+KAP_CHECKED kap_status model_any_cascade(struct kap_model *model, bool *any_out);
+KAP_CHECKED kap_status model_orphaned(struct kap_model *model, uint8_t kind, struct kap_bytes stored, bool *is_out);
+KAP_CHECKED kap_status model_cascades_count(struct kap_model *model, uint64_t *count_out);
+KAP_CHECKED kap_status model_cascades_add(struct kap_model *model, int delta);
+
+/* delete.c. Does ref point at rows of this kind, with this on-delete verb and an index to find who does? */
+bool model_refers_to(const struct kap_ref_desc *ref, uint8_t kind, uint8_t verb);
+/* Start of the index entries of those that name the row by ref. */
+void model_referrers_prefix(const struct kap_ref_desc *ref, uint8_t kind, struct kap_id id, struct kap_key *key_out);
+/* A row that goes while others name it by NULLIFY leaves a mark. */
+KAP_CHECKED kap_status model_named_mark(struct kap_model *model, const struct kap_row *row);
 
 /* blob.c: rows of blob_ref follow the blobs that a row names. */
 KAP_CHECKED kap_status model_blobs_follow(struct kap_model *model, uint8_t kind, struct kap_id root, struct kap_id id,

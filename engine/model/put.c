@@ -131,6 +131,23 @@ static kap_status last_change(struct putting *p, struct kap_id root, struct kap_
     return status;
 }
 
+/* A part that belongs to what was deleted, and that a job has yet to take away. */
+static kap_status stored_still(struct putting *p, bool *is_out)
+{
+    struct kap_scan scan;
+    struct kap_key prefix;
+    kap_status status = model_any_cascade(p->model, is_out);
+    if (status != KAP_OK || !*is_out)
+        return status;
+    kap_key_init(&prefix, KAP_TREE_LOCATOR);
+    kap_key_put_id(&prefix, p->id);
+    status = kap_scan_init_prefix(&scan, p->model->view, p->model->arena, kap_key_bytes(&prefix));
+    if (status == KAP_OK)
+        status = kap_scan_next(&scan);
+    *is_out = status == KAP_OK && !model_shares_id(p->desc->kind);
+    return status == KAP_END ? KAP_OK : status;
+}
+
 /* An id that the client chose: not of another kind, and not of something that was deleted. A part may come back into the
  * tree it was deleted from (undo); its revisions go on where they ended. */
 static kap_status new_id_check(struct putting *p, struct kap_id root)
@@ -146,9 +163,11 @@ static kap_status new_id_check(struct putting *p, struct kap_id root)
         return status;
     bool is_gone;
     status = model_marked(p->model, p->desc->kind, p->id, &is_gone);
+    if (status == KAP_OK && !is_gone)
+        status = stored_still(p, &is_gone);
     if (status == KAP_OK && is_gone)
         return kap_model_refuse_row(p->model, KAP_GONE, p->desc->kind, p->id,
-                                    "this id belonged to a %s that was deleted; ids are not used twice", p->desc->name);
+                                    "this id belonged to a row that was deleted; ids are not used twice");
     if (status != KAP_OK || !p->desc->history)
         return status;
     status = last_change(p, root, &record, &found);

@@ -9,8 +9,11 @@ static kap_status row_keep(void *context, const struct kap_list_entry *entry)
     struct kap_model *model = list->model;
     struct kap_row row;
     void *message;
-    bool may;
+    bool may, any_cascade = false;
     kap_status status = kap_model_find(model, list->kind, entry->id, &row);
+    kap_status asked = status == KAP_NOT_FOUND ? model_any_cascade(model, &any_cascade) : KAP_OK;
+    if (asked != KAP_OK || any_cascade) /* what it belongs to is deleted: the entry goes with the steps of a job */
+        return asked == KAP_OK ? KAP_NOT_FOUND : asked;
     if (status == KAP_NOT_FOUND)
         return kap_model_refuse_row(model, KAP_CORRUPT, list->kind, entry->id, "an index names a %s that is not there",
                                     kap_model_kind_name(model, list->kind));

@@ -14,6 +14,7 @@ static const struct kap_tree_traits traits[] = {
     [KAP_TREE_UPLOAD] = {.prefix_bytes = 0, .point_filter = true, .compress = true},
     [KAP_TREE_META] = {.prefix_bytes = 0, .point_filter = true, .compress = false},
     [KAP_TREE_MARK] = {.prefix_bytes = 0, .point_filter = true, .compress = false},
+    [KAP_TREE_JOB] = {.prefix_bytes = 0, .point_filter = true, .compress = false},
 };
 
 struct kap_tree_traits kap_tree_traits(uint16_t tree)

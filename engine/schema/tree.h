@@ -19,6 +19,7 @@ enum kap_tree {
     KAP_TREE_UPLOAD = 9, /* [upload id 16] -> upload state */
     KAP_TREE_META = 10, /* [name ...] -> store-level numbers, u64 little-endian */
     KAP_TREE_MARK = 12, /* [id 16][kind 1] -> commit_seq: deleted, while rows refer to it */
+    KAP_TREE_JOB = 13, /* [job 1][kind 1][id 16] -> JobRecord: work that goes on after its commit */
     KAP_TREE_INDEX_FIRST = 256, /* 256 + index id: relation indexes */
 };
 

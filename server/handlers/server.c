@@ -1,4 +1,5 @@
 /* What operators ask: status, figures, compaction, snapshots. */
+#include "engine/model/job.h"
 #include "engine/base/assert.h"
 #include "server/handlers/handlers.h"
 
@@ -19,12 +20,16 @@ kap_status handle_server_status(struct kap_run *run, void *request_bytes, void *
     kap_store_stats(store, &stats);
     for (int level = 0; level < KAP_LEVELS; level++)
         disk_bytes += stats.level_bytes[level];
-    struct kap_bytes *jobs = kap_arena_push(run->arena, 2 * sizeof *jobs);
-    if (!jobs)
-        return KAP_NO_MEMORY;
+    uint64_t cascades;
+    struct kap_bytes *jobs = kap_arena_push(run->arena, 3 * sizeof *jobs);
+    kap_status status = jobs ? kap_jobs_count(&run->model, &cascades) : KAP_NO_MEMORY;
+    if (status != KAP_OK)
+        return status;
     jobs[0] = words(kap_arena_printf(run->arena, "compaction: %llu levels over their target",
                                      (unsigned long long)stats.compaction_wanted));
     jobs[1] = words(kap_arena_printf(run->arena, "writers wait for: %s", stats.delay));
+    jobs[2] = words(
+        kap_arena_printf(run->arena, "deletes: rows of %llu still to be taken away", (unsigned long long)cascades));
     *reply = (struct kap_server_status_reply){.has_version = true,
                                               .version = words(KAP_VERSION),
                                               .has_server_id = true,
@@ -43,7 +48,7 @@ kap_status handle_server_status(struct kap_run *run, void *request_bytes, void *
                                               .schema_version = kap_store_schema(store)->version,
                                               .has_data_dir = true,
                                               .data_dir = words(kap_store_directory(store)),
-                                              .n_jobs = 2,
+                                              .n_jobs = 3,
                                               .jobs = jobs};
     return KAP_OK;
 }

@@ -24,13 +24,14 @@ static const char *const tree_names[] = {
     [KAP_TREE_UPLOAD] = "upload",
     [KAP_TREE_META] = "meta",
     [KAP_TREE_MARK] = "mark",
+    [KAP_TREE_JOB] = "job",
 };
 
 /* What each built-in tree's key is made of after the tree number. */
 static const char *const tree_parts[] = {
     [KAP_TREE_ROWS] = "gikI",      [KAP_TREE_LOCATOR] = "ik", [KAP_TREE_HISTORY] = "ikIS", [KAP_TREE_TRASH] = "iSkI",
     [KAP_TREE_IDEMPOTENCY] = "iI", [KAP_TREE_COUNT] = "x",    [KAP_TREE_UNIQUE] = "u",     [KAP_TREE_BLOB] = "h",
-    [KAP_TREE_UPLOAD] = "i",       [KAP_TREE_META] = "t",     [KAP_TREE_MARK] = "ik",
+    [KAP_TREE_UPLOAD] = "i",       [KAP_TREE_META] = "t",     [KAP_TREE_MARK] = "ik",      [KAP_TREE_JOB] = "gkI",
 };
 
 struct key_reader {
