@@ -52,6 +52,8 @@ struct kap_loop {
     struct kap_connection_pool pool;
     struct kap_list sockets; /* live first by age, then lingering */
     uint32_t n_sockets, n_lingering;
+    int64_t refused_logged_ns; /* a flood of connections is one line a second */
+    uint64_t refused_unlogged;
     struct loop_listener listeners[LOOP_LISTENERS_MAX];
     uint32_t n_listeners;
     int signal_fd;

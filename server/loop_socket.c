@@ -15,7 +15,7 @@
 #include "engine/base/log.h"
 #include "server/loop_internal.h"
 
-enum { LINGER_MS = 2000, REFUSED_LINGERING_MAX = 256 };
+enum { LINGER_MS = 2000, REFUSED_LINGERING_MAX = 256, REFUSED_LOG_MS = 1000 };
 
 /* ---- buffers */
 
@@ -173,8 +173,16 @@ static void refuse(struct loop_socket *socket, const struct kap_peer *peer, kap_
 {
     struct kap_loop *loop = socket->loop;
     struct kap_bytes words = kap_connection_refusal(&loop->pool, status);
-    kap_log(KAP_LOG_WARN, "loop", "msg=\"connection refused\" reason=%s peer=%s open=%u", kap_status_name(status),
-            peer->address, loop->pool.stats.open);
+    int64_t now = loop_now_ns(loop);
+    if (now - loop->refused_logged_ns < REFUSED_LOG_MS * INT64_C(1000000)) {
+        loop->refused_unlogged++;
+    } else {
+        kap_log(KAP_LOG_WARN, "loop", "msg=\"connection refused\" reason=%s peer=%s open=%u more_before=%llu",
+                kap_status_name(status), peer->address, loop->pool.stats.open,
+                (unsigned long long)loop->refused_unlogged);
+        loop->refused_logged_ns = now;
+        loop->refused_unlogged = 0;
+    }
     (void)send(socket->fd, words.data, words.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (loop->n_lingering >= REFUSED_LINGERING_MAX)
         socket_free(socket);

@@ -117,6 +117,12 @@ def test_connections_are_limited_and_the_next_is_told(directory):
                 status, error = last_words(third)
                 assert status == kapwire.OVERLOADED and error.retryable and error.retry_after_ms > 0
                 assert '2 connections' in error.message and 'net.connections' in error.message
+        begun = time.monotonic()
+        for _ in range(50):  # a flood does not fill the log
+            with kapwire.Client(running.unix, hello=False) as refused:
+                assert last_words(refused)[0] == kapwire.OVERLOADED
+        lines = [line for line in running.said().splitlines() if 'msg="connection refused"' in line]
+        assert 1 <= len(lines) <= 3 + time.monotonic() - begun, lines
         first.call('connection.ping')
     with running.client() as again:
         again.call('connection.ping')
